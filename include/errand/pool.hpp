@@ -17,13 +17,16 @@ struct Execution {
   std::uint64_t run = 0;              ///< unique within the worker's life; names this attempt in pool messages
   TaskId id;
   std::string task;                   ///< registered name
-  Message message;                    ///< whole: headers for the context, body still encoded
+  std::shared_ptr<const Message> message;  ///< whole: headers for the context, body still encoded; shared with the engine
   Route route;                        ///< delivery_info
   std::string queue;
   bool redelivered = false;
   std::uint32_t retries = 0;
   std::optional<Milliseconds> soft_time_limit;
   std::optional<Milliseconds> time_limit;
+  /// Set: do not run the body. The attempt already ended so outside the task (process lost, hard limit); finish it
+  /// where tasks run: failure hooks, errbacks, chord. The outcome's kind is then `failure`.
+  std::shared_ptr<const Failure> finish_failure;
 };
 
 /// What an attempt came to, produced where the body ran, carried unread to the Committer.

@@ -32,7 +32,7 @@ struct WorkerOptions {
   std::string broker_url = "sqlite:///errand.db";
   std::string result_backend_url;               ///< "": the broker's own store where it has one; "disabled": none
   TransportOptions transport;
-  std::vector<QueueSpec> queues{{.name = "celery"}};
+  std::vector<QueueSpec> queues{QueueSpec{"celery", "", "direct", ""}};
   std::string node_name;                        ///< "": celery@<host>
   std::string pool = "prefork";                 ///< prefork | threads | solo
   std::size_t concurrency = 0;                  ///< 0: number of CPUs
