@@ -1,4 +1,4 @@
-# Warnings and hardening for our own targets, as an interface target so that nothing leaks to users.
+# Warnings (and hardening, see hardening.cmake) for our own targets, as an interface target so that nothing leaks to users.
 add_library(errand_warnings INTERFACE)
 target_compile_options(errand_warnings INTERFACE -Wall -Wextra -Wpedantic -Wshadow -Wnon-virtual-dtor
   -Wold-style-cast -Woverloaded-virtual -Wconversion -Wno-sign-conversion)
@@ -11,9 +11,7 @@ if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
 else()
   target_compile_options(errand_warnings INTERFACE -Wno-missing-field-initializers -Wno-missing-designated-field-initializers)
 endif()
-if(CMAKE_BUILD_TYPE STREQUAL "Release" AND NOT ERRAND_SANITIZE)
-  target_compile_options(errand_warnings INTERFACE -fstack-protector-strong -fstack-clash-protection -D_FORTIFY_SOURCE=2)
-endif()
+target_link_libraries(errand_warnings INTERFACE errand_hardening)
 target_compile_definitions(errand_warnings INTERFACE $<$<CONFIG:Debug>:_GLIBCXX_ASSERTIONS>)
 
 if(ERRAND_SANITIZE)

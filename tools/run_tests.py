@@ -1,0 +1,191 @@
+"""Runs every test level against one build folder and counts.
+
+The last line is `N passed, N failed` (`, N skipped` when there were any): one number over doctest cases,
+pytest cases and the checks of tools/tidy.py. The exit code is 0 only when nothing failed. Detailed output of
+what failed goes to the screen, everything goes to BUILD/test-results/.
+
+  ./dev test                      every level
+  ./dev test unit install         some levels
+  ./dev test unit -- -R unit.core more arguments for the level's own runner (ctest or pytest)
+"""
+import argparse
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import time
+import xml.etree.ElementTree as ElementTree
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+PYTHON = "/usr/bin/python3"  # Debian's, which sees Debian's Celery
+# Level -> folder below tests/ (None: ctest programs; "tidy": the checks of tools/tidy.py).
+LEVELS = {
+    "unit": None,
+    "house": "house",
+    "install": "install",
+    "docs": "docs",
+    "interop": "interop",
+    "e2e": "e2e",
+    "tidy": "tidy",
+}
+# A level that hangs is a failure, not a hung CI run. Seconds.
+LEVEL_LIMIT = 2700
+PROGRAM_LIMIT = 600
+DOCTEST_SUMMARY = re.compile(r"\[doctest\] test cases:\s*\d+ \|\s*(\d+) passed \|\s*(\d+) failed \|")
+# How a doctest case says that a server is missing; see tests/support.
+DOCTEST_SKIPPED = re.compile(r"^\[skipped\]", re.MULTILINE)
+
+
+class Count:
+    def __init__(self, passed=0, failed=0, skipped=0):
+        self.passed, self.failed, self.skipped = passed, failed, skipped
+
+    def add(self, other):
+        self.passed += other.passed
+        self.failed += other.failed
+        self.skipped += other.skipped
+
+    def __str__(self):
+        text = f"{self.passed} passed, {self.failed} failed"
+        return text + (f", {self.skipped} skipped" if self.skipped else "")
+
+
+def run(command, log, limit, show=True, **kwargs):
+    """Runs with output to the screen and to a file. Returns (exit code, output); 124 after the limit."""
+    with open(log, "w", encoding="utf-8", errors="replace") as sink:
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                                   text=True, errors="replace", **kwargs)
+        deadline = time.monotonic() + limit
+        lines = []
+        try:
+            for line in process.stdout:
+                sink.write(line)
+                lines.append(line)
+                if show:
+                    sys.stdout.write(line)
+                    sys.stdout.flush()
+                if time.monotonic() > deadline:
+                    raise subprocess.TimeoutExpired(command, limit)
+            code = process.wait(timeout=max(1, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            code = 124
+            lines.append(f"stopped after {limit} s\n")
+    return code, "".join(lines)
+
+
+def run_programs(build, results, jobs, extra):
+    """CTest programs. A program that dies before its summary is one failure."""
+    junit = results / "ctest.xml"
+    junit.unlink(missing_ok=True)
+    code, _ = run(["ctest", "--test-dir", str(build), "--parallel", str(jobs), "--output-junit", str(junit),
+                   "--output-on-failure", "--timeout", str(PROGRAM_LIMIT),
+                   "--test-output-size-passed", "10000000", "--test-output-size-failed", "10000000", *extra],
+                  results / "ctest.log", LEVEL_LIMIT)
+    count = Count()
+    if not junit.exists():
+        print("ctest left no report")
+        return Count(failed=1)
+    for case in ElementTree.parse(junit).getroot().iter("testcase"):
+        output = case.findtext("system-out") or ""
+        summaries = DOCTEST_SUMMARY.findall(output)
+        skipped = len(DOCTEST_SKIPPED.findall(output))
+        failed_here = case.get("status") not in ("run", "disabled", "notrun") or case.find("failure") is not None
+        if summaries:
+            passed = sum(int(found[0]) for found in summaries)
+            failed = sum(int(found[1]) for found in summaries)
+            skipped = min(skipped, passed)
+            # Exit code and summary must agree: a crash after the summary is a failure too.
+            count.add(Count(passed - skipped, max(failed, 1) if failed_here else failed, skipped))
+        elif case.find("skipped") is not None or case.get("status") == "notrun":
+            # A program that was not built is a failure; CTest calls it "not run" as it calls a disabled one.
+            disabled = case.get("status") == "disabled"
+            count.add(Count(skipped=1) if disabled else Count(failed=1))
+        else:
+            count.add(Count(failed=1) if failed_here else Count(passed=1))
+    if code != 0 and count.failed == 0:
+        count.add(Count(failed=1))
+    return count
+
+
+def run_pytest(level, folder, results, environment, extra):
+    junit = results / f"{level}.xml"
+    junit.unlink(missing_ok=True)
+    code, _ = run([PYTHON, "-m", "pytest", "-q", "-rs", "-p", "no:cacheprovider", f"--junitxml={junit}", str(folder), *extra],
+                  results / f"{level}.log", LEVEL_LIMIT, env=environment, cwd=ROOT)
+    if code == 5:  # nothing collected
+        return Count()
+    if not junit.exists():
+        return Count(failed=1)
+    count = Count()
+    for suite in ElementTree.parse(junit).getroot().iter("testsuite"):
+        total, bad = int(suite.get("tests")), int(suite.get("failures")) + int(suite.get("errors"))
+        skipped = int(suite.get("skipped"))
+        count.add(Count(total - bad - skipped, bad, skipped))
+    if code != 0 and count.failed == 0:
+        count.add(Count(failed=1))
+    return count
+
+
+def run_tidy(results):
+    count = Count()
+    for check in ("edges", "text", "headers", "format"):
+        code, _ = run([PYTHON, "tools/tidy.py", "--only", check], results / f"tidy-{check}.log", 600, cwd=ROOT)
+        count.add(Count(passed=1) if code == 0 else Count(failed=1))
+    return count
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="./dev test", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("levels", nargs="*", metavar="LEVEL", help=", ".join(LEVELS))
+    parser.add_argument("--build", type=pathlib.Path, default=ROOT / "build/release")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count())
+    parser.add_argument("--list", action="store_true", help="print the levels")
+    arguments = sys.argv[1:]
+    extra = []
+    if "--" in arguments:
+        at = arguments.index("--")
+        arguments, extra = arguments[:at], arguments[at + 1:]
+    options = parser.parse_args(arguments)
+    if options.list:
+        print("\n".join(LEVELS))
+        return 0
+    unknown = [level for level in options.levels if level not in LEVELS]
+    if unknown:
+        parser.error(f"no level named {unknown[0]}; expected one of {', '.join(LEVELS)}")
+    build = options.build.resolve()
+    results = build / "test-results"
+    results.mkdir(parents=True, exist_ok=True)
+    # Tests find the program by ERRAND; PATH comes second so that no installed one is tested by mistake.
+    environment = dict(os.environ, ERRAND=str(build / "errand"), ERRAND_PROGRAM=str(build / "errand"),
+                       ERRAND_BUILD_DIR=str(build),
+                       PATH=f"{build}{os.pathsep}{os.environ['PATH']}", PYTHONDONTWRITEBYTECODE="1")
+    total = Count()
+    lines = []
+    for level, folder in LEVELS.items():
+        if options.levels and level not in options.levels:
+            continue
+        begin = time.monotonic()
+        print(f"\n-- {level}", flush=True)
+        if level == "unit":
+            count = run_programs(build, results, options.jobs, extra)
+        elif level == "tidy":
+            count = run_tidy(results)
+        elif (ROOT / "tests" / folder).is_dir():
+            count = run_pytest(level, ROOT / "tests" / folder, results, environment, extra)
+        else:
+            continue
+        lines.append(f"{level:8} {count} ({time.monotonic() - begin:.0f} s)")
+        total.add(count)
+    print("\n" + "\n".join(lines))
+    if total.passed + total.failed == 0:
+        print("no test was run")
+        total.failed += 1
+    print(total, flush=True)
+    return 1 if total.failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
