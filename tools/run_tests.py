@@ -24,7 +24,6 @@ LEVELS = {
     "unit": None,
     "house": "house",
     "install": "install",
-    "docs": "docs",
     "interop": "interop",
     "e2e": "e2e",
     "tidy": "tidy",

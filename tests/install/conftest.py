@@ -1,0 +1,49 @@
+"""Installs the build under test into a folder of its own, as a package would be, and hands out its places."""
+import os
+import pathlib
+import re
+import subprocess
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+BUILD = pathlib.Path(os.environ.get("ERRAND_BUILD_DIR", ROOT / "build/release"))
+
+
+class Installed:
+    def __init__(self, prefix, libdir):
+        self.prefix, self.libdir = prefix, libdir
+        self.program = prefix / "bin/errand"
+
+    def environment(self, **more):
+        """What a user sets who installed into a folder of his own. Nothing of the source tree is in it."""
+        return dict(os.environ, PATH=f"{self.prefix}/bin:/usr/bin:/bin", PKG_CONFIG_PATH=f"{self.prefix}/{self.libdir}/pkgconfig", **more)
+
+
+def cached(name):
+    found = re.search(rf"^{name}:\w+=(.*)$", (BUILD / "CMakeCache.txt").read_text(), re.MULTILINE)
+    return found.group(1) if found else ""
+
+
+def run(*command, **kwargs):
+    done = subprocess.run([str(part) for part in command], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                          text=True, errors="replace", check=False, **{"timeout": 300, **kwargs})
+    assert done.returncode == 0, f"{command[0]} ended with {done.returncode}:\n{done.stdout}"
+    return done.stdout
+
+
+@pytest.fixture(scope="session")
+def installed(tmp_path_factory):
+    # Below a DESTDIR first and moved then: no file may remember where it was installed to.
+    stage = tmp_path_factory.mktemp("stage")
+    run("cmake", "--install", BUILD, "--prefix", "/opt/errand", env=dict(os.environ, DESTDIR=str(stage)))
+    prefix = tmp_path_factory.mktemp("installed") / "errand"
+    (stage / "opt/errand").rename(prefix)
+    return Installed(prefix, cached("CMAKE_INSTALL_LIBDIR") or "lib")
+
+
+@pytest.fixture(scope="session")
+def compiler():
+    """The compiler of the build under test; flags too, so that a sanitizer build links."""
+    sanitize = cached("ERRAND_SANITIZE")
+    return cached("CMAKE_CXX_COMPILER"), [f"-fsanitize={sanitize}"] if sanitize else []
