@@ -47,6 +47,7 @@ struct Outcome {
   std::string result_json = "null";   ///< success: the value; else the exception object {"exc_type","exc_message","exc_module"}
   std::string traceback;
   std::string error_text;             ///< "ValueError: no such size", for logs
+  std::string error_type, error_message, error_module;  ///< its parts
   std::vector<Envelope> follow_ups;   ///< sent by the task, its callbacks, next chain step or errbacks
   std::string children_json = "[]";
   std::string chord_json;             ///< embed.chord, raw, when the message is a chord member
@@ -57,6 +58,7 @@ struct Outcome {
   // measured where it ran:
   std::chrono::nanoseconds duration{};
   std::int64_t peak_rss_kib = 0;
+  std::optional<Milliseconds> limit;  ///< timed_out: the hard limit that passed
   int exit_signal = 0;                ///< lost: the signal, 0 if it exited
   int exit_status = 0;
   std::string args_json, kwargs_json; ///< filled when the worker asked for extended results

@@ -1,0 +1,122 @@
+// Engine, first half: what becomes of a message before its task runs.
+#include "protocol/exception.hpp"
+#include "worker/engine.hpp"
+
+namespace errand::worker {
+
+void Engine::admit(Arrival arrival, Now now, std::vector<Effect>& out) {
+  const std::uint64_t run = next_run_++;
+  Held& held = held_.emplace(run, Held{}).first->second;
+  held.arrival = std::move(arrival);
+  held.since = now.steady;
+  const Arrival& got = held.arrival;
+
+  if (!got.defect_code.empty()) {
+    std::optional<TaskResult> failure;
+    if (!got.id.empty() && options_.has_results) {
+      failure = record(held, state::failure, now);
+      failure->result_json = protocol::exception_json("DecodeError", got.defect_detail, "kombu.exceptions");
+    }
+    refuse(run, held, got.defect_code, got.defect_detail, std::move(failure), now, out);
+    return;
+  }
+  held.task = registry_.find(got.task);
+  if (held.task == nullptr) {
+    std::optional<TaskResult> failure;
+    if (options_.has_results) {
+      failure = record(held, state::failure, now);
+      failure->result_json = protocol::exception_json("NotRegistered", got.task, "celery.exceptions");
+    }
+    refuse(run, held, "UNKNOWN_TASK", "no task named '" + got.task + "' is registered in this worker",
+           std::move(failure), now, out);
+    return;
+  }
+  if (got.deliveries > options_.max_deliveries) {
+    refuse(run, held, "DELIVERY_LIMIT",
+           "delivered " + std::to_string(got.deliveries) + " times, limit max_deliveries = " +
+               std::to_string(options_.max_deliveries),
+           std::nullopt, now, out);
+    return;
+  }
+  // A redelivered message whose success is already stored: only the acknowledgement was lost.
+  if (got.redelivered && got.stored_state == state::success) {
+    commit(run, held, CommitEntry{.settlement = Settlement{.receipt = got.receipt}}, now, out);
+    return;
+  }
+  emit(Emit::What::received, held, {}, out);
+  if (revoked_.contains(got.id, now.steady)) {
+    revoked_result(run, held, "revoked", now, out);
+    return;
+  }
+  if (got.expires && *got.expires <= now.wall) {
+    revoked_result(run, held, "expired", now, out);
+    return;
+  }
+  if (got.eta && *got.eta > now.wall) {
+    // Never in a worker's memory: the broker keeps it, whoever sent it and however far away it is.
+    commit(run, held, CommitEntry{.settlement = Settlement{.receipt = got.receipt, .kind = Settlement::Kind::park, .not_before = *got.eta}},
+           now, out);
+    return;
+  }
+  if (stop_) {
+    give_back(run, held, now, out);
+    return;
+  }
+  waiting_.push_back(run);
+}
+
+// The last look before the pool gets it: time may have passed since it came. True: it will not run now.
+bool Engine::refuse_before_start(std::uint64_t run, Held& held, Now now, std::vector<Effect>& out) {
+  const Arrival& got = held.arrival;
+  if (!held.settled) {
+    if (revoked_.contains(got.id, now.steady)) {
+      revoked_result(run, held, "revoked", now, out);
+      return true;
+    }
+    if (got.expires && *got.expires <= now.wall) {
+      revoked_result(run, held, "expired", now, out);
+      return true;
+    }
+    if (auto gate = rates_.find(got.task); gate != rates_.end()) {
+      if (auto when = gate->second.take(now)) {
+        emit(Emit::What::parked, held, "rate limit", out);
+        commit(run, held, CommitEntry{.settlement = Settlement{.receipt = got.receipt, .kind = Settlement::Kind::park, .not_before = *when}},
+               now, out);
+        return true;
+      }
+    }
+  }
+  return false;
+}
+
+void Engine::start(std::uint64_t run, Held& held, Now now, std::vector<Effect>& out) {
+  held.phase = Phase::dispatched;
+  held.since = now.steady;
+  Execution execution;
+  execution.run = run;
+  execution.id = held.arrival.id;
+  execution.task = held.arrival.task;
+  execution.message = held.arrival.message;
+  execution.route = held.arrival.route;
+  execution.queue = held.arrival.receipt.queue;
+  execution.redelivered = held.arrival.redelivered;
+  execution.retries = held.arrival.retries;
+  // The message's own limits win, then those set by remote control, the task's, the worker's.
+  const TaskOptions& task = held.task->options;
+  auto set = limits_.find(held.arrival.task);
+  const auto soft_default = set != limits_.end() ? set->second.first
+                            : task.soft_time_limit ? task.soft_time_limit
+                                                   : options_.soft_time_limit;
+  const auto hard_default = set != limits_.end() ? set->second.second
+                            : task.time_limit      ? task.time_limit
+                                                   : options_.time_limit;
+  execution.soft_time_limit = held.arrival.soft_time_limit ? held.arrival.soft_time_limit : soft_default;
+  execution.time_limit = held.arrival.time_limit ? held.arrival.time_limit : hard_default;
+  if (held.finishing) {
+    execution.finish_failure = std::make_shared<const Failure>(
+        Failure{.type = held.ended->error_type, .message = held.ended->error_message, .module = held.ended->error_module});
+  }
+  out.push_back(Run{std::move(execution)});
+}
+
+}  // namespace errand::worker

@@ -1,0 +1,57 @@
+#pragma once
+// What a worker does about it: the effects of the engine. Values only; the loop carries them out.
+
+#include "worker/inputs.hpp"
+
+namespace errand::worker {
+
+/// Hand it to the pool.
+struct Run {
+  Execution execution;
+};
+
+/// What must be made safe together for one run, in this order: follow-ups, results, chord, settlement.
+/// `run` 0: nobody waits to hear of it.
+struct CommitEntry {
+  std::uint64_t run = 0;
+  std::vector<Envelope> follow_ups;
+  std::optional<TaskResult> result;
+  std::optional<Settlement> settlement;
+  std::string chord_json;      ///< embed.chord of a member that has ended, raw
+  std::optional<ChordPart> chord_part;
+  std::string group_id;
+  std::shared_ptr<const Message> member;  ///< the member's message, for root and priority of the body
+};
+
+/// Renew the leases of everything held.
+struct Extend {
+  std::vector<Receipt> receipts;
+};
+struct Kill {
+  std::uint64_t run = 0;
+  Cancel how = Cancel::cooperative;
+  std::string reason;
+};
+/// Ask the pool for executions that have not begun.
+struct Reclaim {};
+
+/// Something a person or a monitor may want to know.
+struct Emit {
+  enum class What { received, started, succeeded, failed, retried, revoked, rejected, dead_lettered, returned, parked, lost };
+  What what = What::received;
+  TaskId id;
+  std::string task;
+  std::string queue;
+  std::uint32_t retries = 0;
+  std::chrono::nanoseconds duration{};
+  std::string detail;  ///< error text, reason code, wait
+};
+
+/// The worker is done; leave the loop with this exit code.
+struct Halt {
+  int exit_code = 0;
+};
+
+using Effect = std::variant<Run, CommitEntry, Extend, Kill, Reclaim, Emit, Halt>;
+
+}  // namespace errand::worker

@@ -1,0 +1,122 @@
+#pragma once
+// Engine: every decision of a worker, as a state machine. Inputs in, effects out; no IO, no thread, no clock, no
+// randomness. The loop (loop.cpp) drives it in production, a table or the simulator in tests.
+//
+// A message is `waiting` (held, not begun), `acking` (early acknowledgement on its way), `dispatched` (with the
+// pool), or `committing` (its outcome is on its way to the stores). It leaves when its commit is confirmed.
+
+#include "worker/effects.hpp"
+#include "worker/rate.hpp"
+#include "worker/revoked.hpp"
+
+#include <deque>
+#include <map>
+#include <unordered_map>
+
+namespace errand::worker {
+
+struct EngineOptions {
+  std::string node_name;
+  std::size_t concurrency = 1;
+  std::size_t prefetch_multiplier = 0;  ///< 0: as many as the pool takes
+  std::optional<Milliseconds> time_limit, soft_time_limit;
+  bool has_results = true;              ///< there is a result backend
+  bool result_extended = true;
+  bool store_errors_even_if_ignored = false;
+  Milliseconds lease{60'000};
+  Milliseconds grace{30'000};
+  Milliseconds hold_unstarted{1'000};
+  std::uint32_t max_crashes = 3;
+  std::uint32_t max_deliveries = 20;
+  std::size_t max_revoked = 50'000;
+  Milliseconds revoked_for{10'800'000};
+};
+
+class Engine {
+ public:
+  Engine(EngineOptions options, const Registry& registry);
+
+  /// One step. Appends what is to be done to `out`, in order.
+  void step(Input input, Now now, std::vector<Effect>& out);
+
+  /// When Tick is due at the latest.
+  std::optional<SteadyPoint> next_timer() const;
+
+  /// How many messages to fetch when the pool would take `free` more. 0 while stopping.
+  std::size_t wanted(std::size_t free) const noexcept;
+
+  std::size_t held() const noexcept { return held_.size(); }
+  std::size_t settled() const noexcept { return settled_; }
+  bool stopping() const noexcept { return stop_.has_value(); }
+  bool idle() const noexcept { return held_.empty(); }
+
+ private:
+  enum class Phase { waiting, acking, dispatched, committing };
+  struct Held {
+    Phase phase = Phase::waiting;
+    Arrival arrival;
+    const TaskDefinition* task = nullptr;
+    SteadyPoint since{};             // when it entered its phase
+    bool begun = false;              // the pool said so
+    bool settled = false;            // acknowledged early, or its settlement is on its way
+    bool give_back = false;          // stopping coldly: what it comes to does not count
+    std::string revoked;             // why it must not finish: "terminated"
+    std::optional<SteadyPoint> escalate_at;  // next harder way to stop it
+    Cancel escalated = Cancel::cooperative;
+    bool quarantine = false;         // it killed its process too often: its end is the dead letters
+    bool finishing = false;          // the pool runs the failure hooks of an attempt that ended outside the task
+    std::shared_ptr<Outcome> ended;  // that outcome
+  };
+
+  void on(Delivered& input, Now now, std::vector<Effect>& out);
+  void on(Capacity& input, Now now, std::vector<Effect>& out);
+  void on(Started& input, Now now, std::vector<Effect>& out);
+  void on(Progressed& input, Now now, std::vector<Effect>& out);
+  void on(Finished& input, Now now, std::vector<Effect>& out);
+  void on(Reclaimed& input, Now now, std::vector<Effect>& out);
+  void on(Committed& input, Now now, std::vector<Effect>& out);
+  void on(Control& input, Now now, std::vector<Effect>& out);
+  void on(Tick& input, Now now, std::vector<Effect>& out);
+  void on(StopRequested& input, Now now, std::vector<Effect>& out);
+
+  // admission.cpp: what becomes of a message before it runs
+  void admit(Arrival arrival, Now now, std::vector<Effect>& out);
+  bool refuse_before_start(std::uint64_t run, Held& held, Now now, std::vector<Effect>& out);
+  void start(std::uint64_t run, Held& held, Now now, std::vector<Effect>& out);
+
+  // outcome.cpp: what becomes of it afterwards
+  void finish(std::uint64_t run, Held& held, Outcome& outcome, Now now, std::vector<Effect>& out);
+  void finish_outside(std::uint64_t run, Held& held, Outcome& outcome, Failure failure, Now now,
+                      std::vector<Effect>& out);
+  void retry(std::uint64_t run, Held& held, Outcome& outcome, Now now, std::vector<Effect>& out);
+  void crashed(std::uint64_t run, Held& held, Outcome& outcome, Now now, std::vector<Effect>& out);
+  void give_back(std::uint64_t run, Held& held, Now now, std::vector<Effect>& out);
+  TaskResult record(const Held& held, std::string_view state, Now now) const;
+  bool stores(const Held& held, bool error) const noexcept;
+  void commit(std::uint64_t run, Held& held, CommitEntry entry, Now now, std::vector<Effect>& out);
+  void refuse(std::uint64_t run, Held& held, std::string code, std::string detail, std::optional<TaskResult> result,
+              Now now, std::vector<Effect>& out);
+  void revoked_result(std::uint64_t run, Held& held, std::string why, Now now, std::vector<Effect>& out);
+  void emit(Emit::What what, const Held& held, std::string detail, std::vector<Effect>& out,
+            std::chrono::nanoseconds duration = {}) const;
+
+  void stop_running(StopKind kind, Now now, std::vector<Effect>& out);
+  void halt_if_done(std::vector<Effect>& out);
+
+  EngineOptions options_;
+  const Registry& registry_;
+  std::uint64_t next_run_ = 1;
+  std::map<std::uint64_t, Held> held_;           // ordered: effects come out in the order of arrival
+  std::deque<std::uint64_t> waiting_;
+  RevokedIds revoked_;
+  std::map<std::string, RateGate, std::less<>> rates_;
+  std::map<std::string, std::pair<std::optional<Milliseconds>, std::optional<Milliseconds>>, std::less<>> limits_;
+  SteadyPoint renew_at_ = SteadyPoint::max();
+  std::optional<StopKind> stop_;
+  SteadyPoint stop_by_ = SteadyPoint::max();
+  bool killed_ = false;                          // the stop had to kill tasks
+  bool halted_ = false;
+  std::size_t settled_ = 0;
+};
+
+}  // namespace errand::worker

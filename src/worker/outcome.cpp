@@ -1,0 +1,249 @@
+// Engine, second half: what becomes of a message once its attempt has ended.
+#include "protocol/exception.hpp"
+#include "protocol/task_message.hpp"
+#include "worker/engine.hpp"
+
+#include <algorithm>
+#include <charconv>
+
+namespace errand::worker {
+
+namespace {
+// A task that rejects itself with requeue, or whose process died, waits a moment before the next delivery, so
+// that a message nobody can run does not spin (F063: fewer than ten redeliveries a second).
+constexpr Milliseconds kRequeueDelay{200};
+constexpr Milliseconds kCrashDelay{1'000};
+
+// Attempts grow with retries and crashes, deliveries with the store's token: the newer writer has the larger one.
+std::uint64_t result_token(const Arrival& arrival) {
+  constexpr unsigned kDeliveryBits = 40;
+  const std::uint64_t attempt = arrival.retries + arrival.crashes;
+  return (attempt << kDeliveryBits) | (arrival.receipt.token & ((std::uint64_t{1} << kDeliveryBits) - 1));
+}
+
+std::string seconds_text(Milliseconds wait) {
+  char text[32];
+  const auto end = std::to_chars(text, text + sizeof text, static_cast<double>(wait.count()) / 1000.0).ptr;
+  return std::string(text, end) + "s";
+}
+}  // namespace
+
+TaskResult Engine::record(const Held& held, std::string_view state, Now now) const {
+  const Arrival& got = held.arrival;
+  TaskResult result;
+  result.id = got.id;
+  result.state = std::string(state);
+  if (state::ready(state)) result.done_at = now.wall;
+  result.group_id = got.group_id;
+  result.parent_id = got.parent_id;
+  result.token = result_token(got);
+  result.retries = got.retries;
+  if (options_.result_extended) {
+    result.extended = TaskResult::Extended{.name = got.task, .worker = options_.node_name, .queue = got.receipt.queue};
+  }
+  return result;
+}
+
+bool Engine::stores(const Held& held, bool error) const noexcept {
+  if (!options_.has_results) return false;
+  const bool ignored = held.arrival.ignore_result.value_or(held.task != nullptr && held.task->options.ignore_result);
+  return !ignored || (error && options_.store_errors_even_if_ignored);
+}
+
+void Engine::commit(std::uint64_t run, Held& held, CommitEntry entry, Now now, std::vector<Effect>& out) {
+  entry.run = run;
+  if (held.settled) entry.settlement.reset();
+  held.settled = true;
+  held.phase = Phase::committing;
+  held.since = now.steady;
+  held.escalate_at.reset();
+  out.push_back(std::move(entry));
+}
+
+void Engine::give_back(std::uint64_t run, Held& held, Now now, std::vector<Effect>& out) {
+  emit(Emit::What::returned, held, {}, out);
+  commit(run, held, CommitEntry{.settlement = Settlement{.receipt = held.arrival.receipt, .kind = Settlement::Kind::requeue}}, now, out);
+}
+
+void Engine::refuse(std::uint64_t run, Held& held, std::string code, std::string detail,
+                    std::optional<TaskResult> result, Now now, std::vector<Effect>& out) {
+  emit(Emit::What::dead_lettered, held, code + ": " + detail, out);
+  commit(run, held,
+         CommitEntry{.result = std::move(result),
+                     .settlement = Settlement{.receipt = held.arrival.receipt,
+                                              .kind = Settlement::Kind::dead_letter,
+                                              .reason = std::move(code),
+                                              .detail = std::move(detail)}},
+         now, out);
+}
+
+void Engine::revoked_result(std::uint64_t run, Held& held, std::string why, Now now, std::vector<Effect>& out) {
+  emit(Emit::What::revoked, held, why, out);
+  revoked_.add(held.arrival.id, now.steady);
+  CommitEntry entry{.settlement = Settlement{.receipt = held.arrival.receipt}};
+  if (stores(held, true)) {
+    entry.result = record(held, state::revoked, now);
+    entry.result->result_json = protocol::exception_json("TaskRevokedError", why, "celery.exceptions");
+  }
+  commit(run, held, std::move(entry), now, out);
+}
+
+void Engine::finish(std::uint64_t run, Held& held, Outcome& outcome, Now now, std::vector<Effect>& out) {
+  using Kind = Outcome::Kind;
+  if (held.finishing) {
+    // The hooks and errbacks of an attempt that ended outside the task have run (or their process died too, and
+    // then there are none): what the attempt came to was decided before.
+    Outcome ended = std::move(*held.ended);
+    ended.follow_ups = std::move(outcome.follow_ups);
+    ended.chord_json = std::move(outcome.chord_json);
+    ended.args_json = std::move(outcome.args_json);
+    ended.kwargs_json = std::move(outcome.kwargs_json);
+    ended.kind = Kind::failure;
+    held.finishing = false;
+    finish(run, held, ended, now, out);
+    return;
+  }
+  if (held.give_back && (outcome.kind == Kind::lost || outcome.kind == Kind::cancelled || outcome.kind == Kind::timed_out)) {
+    if (!held.settled) {
+      give_back(run, held, now, out);
+      return;
+    }
+  }
+  if (!held.revoked.empty() && outcome.kind != Kind::success) {
+    revoked_result(run, held, held.revoked, now, out);
+    return;
+  }
+  CommitEntry entry{.settlement = Settlement{.receipt = held.arrival.receipt}};
+  const auto fill = [&](std::string_view state, bool error) {
+    entry.follow_ups = std::move(outcome.follow_ups);
+    entry.chord_json = outcome.chord_json;
+    entry.group_id = held.arrival.group_id;
+    if (!entry.chord_json.empty()) {
+      entry.member = held.arrival.message;
+      entry.chord_part = ChordPart{.id = held.arrival.id, .state = std::string(state), .result_json = outcome.result_json,
+                                   .index = held.arrival.group_index};
+    }
+    if (!stores(held, error)) return;
+    entry.result = record(held, state, now);
+    entry.result->result_json = std::move(outcome.result_json);
+    entry.result->traceback = std::move(outcome.traceback);
+    entry.result->children_json = std::move(outcome.children_json);
+    if (entry.result->extended && !outcome.args_json.empty()) {
+      entry.result->extended->args_json = std::move(outcome.args_json);
+      entry.result->extended->kwargs_json = std::move(outcome.kwargs_json);
+    }
+  };
+
+  switch (outcome.kind) {
+    case Kind::success:
+      emit(Emit::What::succeeded, held, {}, out, outcome.duration);
+      fill(state::success, false);
+      break;
+    case Kind::failure:
+      emit(Emit::What::failed, held, outcome.error_text, out, outcome.duration);
+      fill(state::failure, true);
+      break;
+    case Kind::retry:
+      retry(run, held, outcome, now, out);
+      return;
+    case Kind::reject:
+      refuse(run, held, "REJECTED", outcome.error_text, std::nullopt, now, out);
+      return;
+    case Kind::requeue:
+      emit(Emit::What::rejected, held, outcome.error_text, out, outcome.duration);
+      entry.settlement->kind = Settlement::Kind::park;
+      entry.settlement->not_before = now.wall + kRequeueDelay;
+      break;
+    case Kind::ignore:
+      break;
+    case Kind::lost:
+      crashed(run, held, outcome, now, out);
+      return;
+    case Kind::timed_out: {
+      const auto limit = outcome.limit.value_or(Milliseconds{0});
+      outcome.result_json = protocol::exception_json("TimeLimitExceeded", Value(static_cast<double>(limit.count()) / 1000.0),
+                                                     "billiard.exceptions");
+      outcome.error_text = "TimeLimitExceeded: " + seconds_text(limit);
+      finish_outside(run, held, outcome, Failure{.type = "TimeLimitExceeded", .message = seconds_text(limit), .module = "billiard.exceptions"}, now, out);
+      return;
+    }
+    case Kind::cancelled:
+      // Asked to stop by the worker's own stop: it did not fail, it runs again elsewhere.
+      if (!held.settled) {
+        give_back(run, held, now, out);
+        return;
+      }
+      emit(Emit::What::failed, held, outcome.error_text, out, outcome.duration);
+      fill(state::failure, true);
+      break;
+  }
+  if (held.quarantine) {
+    entry.settlement->kind = Settlement::Kind::dead_letter;
+    entry.settlement->reason = "CRASH_LIMIT";
+    entry.settlement->detail = "its process died " + std::to_string(held.arrival.crashes + 1) +
+                               " times, limit max_crashes = " + std::to_string(options_.max_crashes) + "; last: " +
+                               outcome.error_text;
+  }
+  commit(run, held, std::move(entry), now, out);
+}
+
+// A hard limit or a dead process ends an attempt outside its task. Its failure hooks, errbacks and chord still
+// want the decoded arguments, so the pool runs them in a fresh process, never in the supervisor.
+void Engine::finish_outside(std::uint64_t run, Held& held, Outcome& outcome, Failure failure, Now now,
+                            std::vector<Effect>& out) {
+  outcome.error_type = failure.type;
+  outcome.error_message = failure.message;
+  outcome.error_module = failure.module;
+  held.ended = std::make_shared<Outcome>(std::move(outcome));
+  held.finishing = true;
+  held.begun = true;
+  start(run, held, now, out);
+}
+
+void Engine::retry(std::uint64_t run, Held& held, Outcome& outcome, Now now, std::vector<Effect>& out) {
+  const TimePoint due = outcome.eta ? *outcome.eta : now.wall + outcome.wait.value_or(Milliseconds{0});
+  CommitEntry entry{.settlement = Settlement{.receipt = held.arrival.receipt}};
+  entry.follow_ups = std::move(outcome.follow_ups);
+  Envelope again;
+  again.message = protocol::retry_of(*held.arrival.message, held.arrival.retries + 1, due);
+  again.route = outcome.retry_queue.empty() ? held.arrival.route : Route{"", outcome.retry_queue};
+  again.priority = held.arrival.priority;
+  if (due > now.wall) again.not_before = due;
+  entry.follow_ups.push_back(std::move(again));
+  if (stores(held, false)) {
+    entry.result = record(held, state::retry, now);
+    entry.result->result_json = std::move(outcome.result_json);
+    entry.result->traceback = std::move(outcome.traceback);
+    entry.result->children_json = std::move(outcome.children_json);
+  }
+  const auto wait = std::max(Milliseconds{0}, std::chrono::ceil<Milliseconds>(due - now.wall));
+  emit(Emit::What::retried, held, "in " + seconds_text(wait) + ": " + outcome.error_text, out, outcome.duration);
+  commit(run, held, std::move(entry), now, out);
+}
+
+// The process died under it. The message runs again, a moment later and counted, until it has killed too many.
+void Engine::crashed(std::uint64_t run, Held& held, Outcome& outcome, Now now, std::vector<Effect>& out) {
+  const std::uint32_t crashes = held.arrival.crashes + 1;
+  emit(Emit::What::lost, held, outcome.error_text, out, outcome.duration);
+  outcome.result_json = protocol::exception_json("WorkerLostError", outcome.error_text, "billiard.exceptions");
+  if (held.settled) {
+    finish_outside(run, held, outcome, Failure{.type = "WorkerLostError", .message = outcome.error_text, .module = "billiard.exceptions"}, now, out);
+    return;
+  }
+  if (crashes < options_.max_crashes) {
+    CommitEntry entry{.settlement = Settlement{.receipt = held.arrival.receipt}};
+    Envelope again;
+    again.message = *held.arrival.message;
+    again.message.headers.set("errand_crashes", Value(static_cast<long long>(crashes)));
+    again.route = held.arrival.route;
+    again.priority = held.arrival.priority;
+    again.not_before = now.wall + kCrashDelay;
+    entry.follow_ups.push_back(std::move(again));
+    commit(run, held, std::move(entry), now, out);
+    return;
+  }
+  held.quarantine = true;
+  finish_outside(run, held, outcome, Failure{.type = "WorkerLostError", .message = outcome.error_text, .module = "billiard.exceptions"}, now, out);
+}
+
+}  // namespace errand::worker
