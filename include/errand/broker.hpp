@@ -76,7 +76,8 @@ class Consumer {
  public:
   virtual ~Consumer() = default;
 
-  /// Waits for up to `max` deliveries and returns as soon as there is one; max 0 only waits. Empty: nothing
+  /// Waits for up to `max` deliveries and returns as soon as there is one; max 0 only waits for wake() or the
+  /// deadline, without touching the connection (which may be down). Empty: nothing
   /// by the deadline, or woken. The span lives until the next call. Throws Error{unavailable} when the
   /// connection is gone: whatever it had delivered is delivered again later; the next call reconnects.
   virtual std::span<Delivery> next(std::size_t max, Deadline deadline) = 0;

@@ -1,0 +1,121 @@
+#include "worker/committer.hpp"
+
+#include "protocol/exception.hpp"
+
+#include <algorithm>
+
+namespace errand::worker {
+
+namespace {
+// Entries in one transaction or round trip: large enough to amortise it, small enough to bound its latency.
+constexpr std::size_t kMaxBatch = 512;
+constexpr Milliseconds kFirstRetry{200};
+constexpr Milliseconds kLastRetry{30'000};
+}  // namespace
+
+Committer::Committer(Broker& broker, Consumer& consumer, ResultBackend* results)
+    : broker_(broker), consumer_(consumer), results_(results), jitter_(std::random_device{}()) {}
+
+void Committer::add(CommitEntry entry) { entries_.push_back(std::move(entry)); }
+
+std::vector<std::uint64_t> Committer::flush(Now now) {
+  std::vector<std::uint64_t> done;
+  if (entries_.empty() || (retry_at_ && *retry_at_ > now.steady)) return done;
+  std::size_t finished = 0;  // entries from the front that are safe
+  try {
+    while (finished < entries_.size()) {
+      const std::size_t end = std::min(entries_.size(), finished + kMaxBatch);
+      std::vector<CommitEntry*> batch;
+      for (std::size_t i = finished; i < end; ++i) {
+        if (entries_[i].chord_part) continue;
+        batch.push_back(&entries_[i]);
+      }
+      try {
+        in_order(batch);
+        for (std::size_t i = finished; i < end; ++i) {
+          if (entries_[i].chord_part) chord(entries_[i]);
+        }
+      } catch (const Error& error) {
+        if (error.retryable() || error.kind() == ErrorKind::in_doubt) throw;
+        // One entry cannot be stored as it is. Find it, so that it does not hold up the others.
+        for (std::size_t i = finished; i < end; ++i) one_by_one(entries_[i]);
+      }
+      for (std::size_t i = finished; i < end; ++i) {
+        if (entries_[i].run != 0) done.push_back(entries_[i].run);
+      }
+      finished = end;
+    }
+    failures_ = 0;
+    retry_at_.reset();
+    last_error_.clear();
+  } catch (const Error& error) {
+    // The store is away or its answer was lost. Everything here may be repeated: results are upserts, receipts that
+    // were settled are skipped, and a follow-up that arrives twice carries the same id.
+    last_error_ = error.what();
+    const auto cap = std::min(kLastRetry, kFirstRetry * (1LL << std::min<std::uint32_t>(failures_, 12)));
+    failures_ += 1;
+    std::uniform_int_distribution<long long> draw(kFirstRetry.count(), std::max(kFirstRetry.count(), cap.count()));
+    retry_at_ = now.steady + Milliseconds{draw(jitter_)};
+  }
+  entries_.erase(entries_.begin(), entries_.begin() + static_cast<std::ptrdiff_t>(finished));
+  return done;
+}
+
+void Committer::gather(const std::vector<CommitEntry*>& batch) {
+  follow_ups_.clear();
+  outcomes_.clear();
+  settlements_.clear();
+  for (CommitEntry* entry : batch) {
+    for (const Envelope& envelope : entry->follow_ups) follow_ups_.push_back(envelope);
+    if (entry->result) outcomes_.push_back(*entry->result);
+    if (entry->settlement) settlements_.push_back(*entry->settlement);
+  }
+}
+
+void Committer::in_order(const std::vector<CommitEntry*>& batch) {
+  if (batch.empty()) return;
+  gather(batch);
+  if (consumer_.commit(Commit{follow_ups_, outcomes_, settlements_}, results_)) return;
+  if (!follow_ups_.empty()) broker_.publish(follow_ups_);
+  if (!outcomes_.empty() && results_ != nullptr) results_->put(outcomes_);
+  if (!settlements_.empty()) consumer_.settle(settlements_);
+}
+
+void Committer::one_by_one(CommitEntry& entry) {
+  try {
+    if (entry.chord_part) {
+      chord(entry);
+    } else {
+      in_order({&entry});
+    }
+  } catch (const Error& error) {
+    if (error.retryable() || error.kind() == ErrorKind::in_doubt) throw;
+    last_error_ = error.what();
+    refused(entry, error);
+  }
+}
+
+// What it came to cannot be stored or its follow-ups cannot be sent (too large, no such queue). The task has run, so
+// its end is a failure that says so, and the message is kept.
+void Committer::refused(CommitEntry& entry, const Error& error) {
+  entry.follow_ups.clear();
+  entry.chord_part.reset();
+  if (entry.result) {
+    entry.result->state = std::string(state::failure);
+    entry.result->result_json = protocol::exception_json("RuntimeError", std::string("the outcome could not be stored: ") + error.what(), "builtins");
+    entry.result->traceback.clear();
+    entry.result->children_json = "[]";
+    if (entry.result->extended) {
+      entry.result->extended->args_json = "null";
+      entry.result->extended->kwargs_json = "null";
+    }
+  }
+  if (entry.settlement && entry.settlement->kind != Settlement::Kind::requeue) {
+    entry.settlement->kind = Settlement::Kind::dead_letter;
+    entry.settlement->reason = "COMMIT_REFUSED";
+    entry.settlement->detail = error.what();
+  }
+  in_order({&entry});
+}
+
+}  // namespace errand::worker

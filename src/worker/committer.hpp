@@ -1,0 +1,56 @@
+#pragma once
+// Committer: the one place that knows the order follow-ups, then result, then acknowledgement.
+//
+// A crash between two of them repeats a task; the reverse order would lose one. Where broker and result backend are
+// one store the consumer does all of it in one transaction or round trip (Consumer::commit).
+
+#include "worker/effects.hpp"
+
+#include <errand/broker.hpp>
+#include <errand/error.hpp>
+
+#include <memory>
+#include <random>
+
+namespace errand::worker {
+
+/// Collects entries and makes them safe in batches. Used by the worker's thread.
+class Committer {
+ public:
+  /// `results` may be null (no result backend). All must outlive the committer.
+  Committer(Broker& broker, Consumer& consumer, ResultBackend* results);
+
+  void add(CommitEntry entry);
+  bool empty() const noexcept { return entries_.empty(); }
+  std::size_t size() const noexcept { return entries_.size(); }
+
+  /// Tries to make everything collected safe. Returns the runs that are; what could not be stored stays and is
+  /// tried again after retry_at(). Never throws for a store that is away; throws Error{bug} for broken promises.
+  std::vector<std::uint64_t> flush(Now now);
+
+  /// Set while a store is away: when to try again. Full jitter, 0.2 to 30 s.
+  std::optional<SteadyPoint> retry_at() const noexcept { return retry_at_; }
+  /// Why the last try failed, for the log.
+  const std::string& last_error() const noexcept { return last_error_; }
+
+ private:
+  void in_order(const std::vector<CommitEntry*>& batch);
+  void one_by_one(CommitEntry& entry);
+  void refused(CommitEntry& entry, const Error& error);
+  void chord(CommitEntry& entry);  // chord.cpp
+  void gather(const std::vector<CommitEntry*>& batch);
+
+  Broker& broker_;
+  Consumer& consumer_;
+  ResultBackend* results_;
+  std::vector<CommitEntry> entries_;
+  std::vector<Envelope> follow_ups_;     // scratch of one batch
+  std::vector<TaskResult> outcomes_;
+  std::vector<Settlement> settlements_;
+  std::optional<SteadyPoint> retry_at_;
+  std::uint32_t failures_ = 0;
+  std::string last_error_;
+  std::minstd_rand jitter_;
+};
+
+}  // namespace errand::worker

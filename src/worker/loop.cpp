@@ -1,0 +1,162 @@
+#include "worker/loop.hpp"
+
+#include "core/log.hpp"
+#include "worker/report.hpp"
+
+#include <algorithm>
+
+namespace errand::worker {
+
+namespace {
+constexpr Milliseconds kFirstReconnect{200};
+constexpr Milliseconds kLastReconnect{30'000};
+// With nothing else due the loop still looks up this often: a net under lost wake-ups, not a poll for work.
+constexpr Milliseconds kLongestWait{10'000};
+
+Now read_clocks() {
+  return Now{std::chrono::time_point_cast<Microseconds>(std::chrono::system_clock::now()),
+             std::chrono::steady_clock::now()};
+}
+}  // namespace
+
+void Inbox::post(Input input) {
+  {
+    const std::lock_guard lock(mutex_);
+    inputs_.push_back(std::move(input));
+    if (inputs_.size() > 1) return;  // the first of a batch has already woken the loop
+  }
+  if (Consumer* consumer = consumer_.load()) consumer->wake();
+}
+
+void Inbox::drain(std::vector<Input>& into) {
+  into.clear();
+  const std::lock_guard lock(mutex_);
+  into.swap(inputs_);
+}
+
+void InboxSink::process_ended(int pid, int status, std::uint64_t running) { report_process_end(pid, status, running); }
+
+Loop::Loop(LoopOptions options, Engine& engine, Broker& broker, Consumer& consumer, ResultBackend* results, Pool& pool,
+           Inbox& inbox, const Systemd& systemd)
+    : options_(options), engine_(engine), broker_(broker), consumer_(consumer), results_(results), pool_(pool),
+      inbox_(inbox), systemd_(systemd), committer_(broker, consumer, results) {}
+
+int Loop::run() {
+  inbox_.bind(&consumer_);
+  if (systemd_.watchdog()) watchdog_at_ = std::chrono::steady_clock::now();
+  while (!exit_code_) {
+    now_ = read_clocks();
+    inbox_.drain(inputs_);
+    for (Input& input : inputs_) step(std::move(input));
+    step(Tick{});
+    step(Capacity{pool_.free_slots()});
+    carry_out();
+    commit();
+    if (exit_code_) break;
+    if (watchdog_at_ <= now_.steady) {
+      systemd_.notify("WATCHDOG=1");
+      watchdog_at_ = now_.steady + *systemd_.watchdog();
+    }
+    const bool came = fetch();
+    if (!came) stop_if_asked();
+  }
+  inbox_.bind(nullptr);
+  return *exit_code_;
+}
+
+void Loop::step(Input input) { engine_.step(std::move(input), now_, effects_); }
+
+void Loop::carry_out() {
+  // Effects may not cause inputs here: what comes of them is reported through the inbox or by commit().
+  std::vector<Effect> effects;
+  effects.swap(effects_);
+  runs_.clear();
+  for (Effect& effect : effects) {
+    if (auto* run = std::get_if<Run>(&effect)) {
+      runs_.push_back(std::move(run->execution));
+    } else if (auto* entry = std::get_if<CommitEntry>(&effect)) {
+      committer_.add(std::move(*entry));
+    } else if (auto* extend = std::get_if<Extend>(&effect)) {
+      try {
+        consumer_.extend(extend->receipts, options_.lease);
+      } catch (const Error& away) {
+        log::limited(log::Level::warning, "worker.extend", away.what());
+      }
+    } else if (auto* kill = std::get_if<Kill>(&effect)) {
+      pool_.cancel(kill->run, kill->how, kill->reason);
+    } else if (std::holds_alternative<Reclaim>(effect)) {
+      inbox_.post(Reclaimed{pool_.reclaim()});
+    } else if (auto* event = std::get_if<Emit>(&effect)) {
+      report(*event);
+    } else if (auto* halt = std::get_if<Halt>(&effect)) {
+      exit_code_ = halt->exit_code;
+    }
+  }
+  if (!runs_.empty()) pool_.run(runs_);
+}
+
+void Loop::commit() {
+  if (committer_.empty()) return;
+  const bool was_away = committer_.retry_at().has_value();
+  std::vector<std::uint64_t> safe = committer_.flush(now_);
+  if (!committer_.last_error().empty()) {
+    log::limited(log::Level::warning, "worker.commit", committer_.last_error());
+  } else if (was_away && !committer_.retry_at()) {
+    log::info("worker.commit", "the store is back; everything held is safe");
+  }
+  if (safe.empty()) return;
+  step(Committed{std::move(safe)});
+  carry_out();
+}
+
+// Fetches what the pool would take, or just waits. True: something came.
+bool Loop::fetch() {
+  const bool blocked = committer_.retry_at().has_value() || (fetch_after_ && *fetch_after_ > now_.steady);
+  const std::size_t want = blocked ? 0 : engine_.wanted(pool_.free_slots());
+  try {
+    std::span<Delivery> deliveries = consumer_.next(want, next_wake());
+    fetch_after_.reset();
+    fetch_failures_ = 0;
+    if (deliveries.empty()) return false;
+    now_ = read_clocks();
+    Delivered delivered;
+    delivered.arrivals.reserve(deliveries.size());
+    for (Delivery& delivery : deliveries) {
+      Arrival arrival = to_arrival(std::move(delivery));
+      if (arrival.redelivered && results_ != nullptr && arrival.defect_code.empty()) {
+        try {
+          if (const auto stored = results_->get(arrival.id)) arrival.stored_state = stored->state;
+        } catch (const Error& away) {
+          // Not knowing only means that the task may run twice, which at-least-once allows.
+          log::limited(log::Level::warning, "worker.lookup", away.what());
+        }
+      }
+      delivered.arrivals.push_back(std::move(arrival));
+    }
+    step(std::move(delivered));
+    return true;
+  } catch (const Error& away) {
+    if (!away.retryable() && away.kind() != ErrorKind::in_doubt) throw;
+    log::limited(log::Level::warning, "worker.fetch", away.what());
+    const auto wait = std::min(kLastReconnect, kFirstReconnect * (1LL << std::min<std::uint32_t>(fetch_failures_, 8)));
+    fetch_failures_ += 1;
+    fetch_after_ = read_clocks().steady + wait;
+    return false;
+  }
+}
+
+Deadline Loop::next_wake() const {
+  SteadyPoint at = now_.steady + kLongestWait;
+  if (const auto timer = engine_.next_timer()) at = std::min(at, *timer);
+  if (const auto retry = committer_.retry_at()) at = std::min(at, *retry);
+  if (fetch_after_) at = std::min(at, *fetch_after_);
+  return Deadline::at(std::min(at, watchdog_at_));
+}
+
+void Loop::stop_if_asked() {
+  if (engine_.stopping()) return;
+  const bool enough = options_.stop_after && engine_.settled() >= *options_.stop_after;
+  if (enough) step(StopRequested{StopKind::warm});
+}
+
+}  // namespace errand::worker

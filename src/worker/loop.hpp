@@ -1,0 +1,90 @@
+#pragma once
+// The worker's main loop: one thread that owns the engine, the consumer and the committer.
+//
+// Each round: take what the pool, the controller and the signals reported; let the engine decide; hand executions to
+// the pool; make outcomes safe; fetch as much as the pool will take. It waits in exactly one place, Consumer::next,
+// and everything that happens elsewhere wakes it there.
+
+#include "worker/committer.hpp"
+#include "worker/engine.hpp"
+#include "worker/notify.hpp"
+
+#include <errand/broker.hpp>
+
+#include <atomic>
+#include <mutex>
+
+namespace errand::worker {
+
+/// Where other threads leave inputs for the loop. Bounded by what the pool holds plus the control commands in
+/// flight; a drain takes everything at once, so the lock is held for a swap.
+class Inbox {
+ public:
+  void bind(Consumer* consumer) noexcept { consumer_ = consumer; }
+  void post(Input input);
+  void drain(std::vector<Input>& into);
+
+ private:
+  std::mutex mutex_;
+  std::vector<Input> inputs_;
+  std::atomic<Consumer*> consumer_{nullptr};
+};
+
+/// The pool's reports, as inputs.
+class InboxSink final : public PoolSink {
+ public:
+  explicit InboxSink(Inbox& inbox) : inbox_(inbox) {}
+  void started(std::uint64_t run, int pid) override { inbox_.post(Started{run, pid}); }
+  void progressed(Progress progress) override { inbox_.post(Progressed{std::move(progress)}); }
+  void finished(Outcome outcome) override { inbox_.post(Finished{std::move(outcome)}); }
+  void process_ended(int pid, int status, std::uint64_t running) override;
+
+ private:
+  Inbox& inbox_;
+};
+
+struct LoopOptions {
+  Milliseconds lease{60'000};
+  std::optional<std::size_t> stop_after;
+  bool stop_when_idle = false;
+};
+
+class Loop {
+ public:
+  Loop(LoopOptions options, Engine& engine, Broker& broker, Consumer& consumer, ResultBackend* results, Pool& pool,
+       Inbox& inbox, const Systemd& systemd);
+
+  /// Runs until the engine halts; returns its exit code.
+  int run();
+
+ private:
+  void step(Input input);
+  void carry_out();
+  void commit();
+  bool fetch();
+  Deadline next_wake() const;
+  void stop_if_asked();
+
+  LoopOptions options_;
+  Engine& engine_;
+  Broker& broker_;
+  Consumer& consumer_;
+  ResultBackend* results_;
+  Pool& pool_;
+  Inbox& inbox_;
+  const Systemd& systemd_;
+  Committer committer_;
+  Now now_;
+  std::vector<Input> inputs_;
+  std::vector<Effect> effects_;
+  std::vector<Execution> runs_;
+  std::optional<int> exit_code_;
+  std::optional<SteadyPoint> fetch_after_;   // the broker is away: when to try again
+  std::uint32_t fetch_failures_ = 0;
+  SteadyPoint watchdog_at_ = SteadyPoint::max();
+};
+
+/// Decodes what a consumer handed out; never throws for what a message contains.
+Arrival to_arrival(Delivery&& delivery);
+
+}  // namespace errand::worker
