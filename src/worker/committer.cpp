@@ -52,7 +52,7 @@ std::vector<std::uint64_t> Committer::flush(Now now) {
     // The store is away or its answer was lost. Everything here may be repeated: results are upserts, receipts that
     // were settled are skipped, and a follow-up that arrives twice carries the same id.
     last_error_ = error.what();
-    const auto cap = std::min(kLastRetry, kFirstRetry * (1LL << std::min<std::uint32_t>(failures_, 12)));
+    const auto cap = std::min<Milliseconds>(kLastRetry, kFirstRetry * (1LL << std::min<std::uint32_t>(failures_, 12)));
     failures_ += 1;
     std::uniform_int_distribution<long long> draw(kFirstRetry.count(), std::max(kFirstRetry.count(), cap.count()));
     retry_at_ = now.steady + Milliseconds{draw(jitter_)};

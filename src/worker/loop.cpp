@@ -12,6 +12,8 @@ constexpr Milliseconds kFirstReconnect{200};
 constexpr Milliseconds kLastReconnect{30'000};
 // With nothing else due the loop still looks up this often: a net under lost wake-ups, not a poll for work.
 constexpr Milliseconds kLongestWait{10'000};
+// A worker that ends when there is no work looks for that this often.
+constexpr Milliseconds kIdleLook{200};
 
 Now read_clocks() {
   return Now{std::chrono::time_point_cast<Microseconds>(std::chrono::system_clock::now()),
@@ -138,7 +140,7 @@ bool Loop::fetch() {
   } catch (const Error& away) {
     if (!away.retryable() && away.kind() != ErrorKind::in_doubt) throw;
     log::limited(log::Level::warning, "worker.fetch", away.what());
-    const auto wait = std::min(kLastReconnect, kFirstReconnect * (1LL << std::min<std::uint32_t>(fetch_failures_, 8)));
+    const auto wait = std::min<Milliseconds>(kLastReconnect, kFirstReconnect * (1LL << std::min<std::uint32_t>(fetch_failures_, 8)));
     fetch_failures_ += 1;
     fetch_after_ = read_clocks().steady + wait;
     return false;
@@ -146,7 +148,7 @@ bool Loop::fetch() {
 }
 
 Deadline Loop::next_wake() const {
-  SteadyPoint at = now_.steady + kLongestWait;
+  SteadyPoint at = now_.steady + (options_.stop_when_idle ? kIdleLook : kLongestWait);
   if (const auto timer = engine_.next_timer()) at = std::min(at, *timer);
   if (const auto retry = committer_.retry_at()) at = std::min(at, *retry);
   if (fetch_after_) at = std::min(at, *fetch_after_);
@@ -155,7 +157,13 @@ Deadline Loop::next_wake() const {
 
 void Loop::stop_if_asked() {
   if (engine_.stopping()) return;
-  const bool enough = options_.stop_after && engine_.settled() >= *options_.stop_after;
+  bool enough = options_.stop_after && engine_.settled() >= *options_.stop_after;
+  if (!enough && options_.stop_when_idle && engine_.idle() && committer_.empty()) {
+    enough = std::all_of(options_.queues.begin(), options_.queues.end(), [&](const std::string& queue) {
+      const QueueInfo info = broker_.inspect(queue);
+      return info.ready == 0 && info.parked == 0;
+    });
+  }
   if (enough) step(StopRequested{StopKind::warm});
 }
 

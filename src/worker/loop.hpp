@@ -47,6 +47,7 @@ struct LoopOptions {
   Milliseconds lease{60'000};
   std::optional<std::size_t> stop_after;
   bool stop_when_idle = false;
+  std::vector<std::string> queues;
 };
 
 class Loop {

@@ -1,0 +1,15 @@
+#pragma once
+// What a worker tells people: one structured event for each thing that happens to a task (GN-9: the same fields for
+// success, retry and failure).
+
+#include "worker/effects.hpp"
+
+namespace errand::worker {
+
+/// Logs the event: event name, task id, name, queue, attempt, duration from the monotonic clock, detail.
+void report(const Emit& event);
+
+/// Logs the end of a pool's process with the run it took along (GN-10).
+void report_process_end(int pid, int status, std::uint64_t running);
+
+}  // namespace errand::worker

@@ -1,0 +1,138 @@
+// Worker: where the parts of a worker are constructed, started and stopped, in this order.
+#include <errand/worker.hpp>
+
+#include "core/log.hpp"
+#include "core/uuid.hpp"
+#include "pools/make_pool.hpp"
+#include "worker/controller.hpp"
+#include "worker/loop.hpp"
+#include "worker/node_name.hpp"
+#include "worker/signals.hpp"
+
+#include <errand/error.hpp>
+
+#include <algorithm>
+#include <thread>
+
+namespace errand {
+
+namespace {
+
+[[noreturn]] void wrong(std::string option, std::string detail) {
+  throw Error({.kind = ErrorKind::invalid, .operation = "worker", .subject = std::move(option), .detail = std::move(detail)});
+}
+
+void check(const WorkerOptions& options) {
+  constexpr std::size_t kMostConcurrency = 4096;
+  if (options.queues.empty()) wrong("queues", "expected at least one queue, got none; name one with -Q");
+  if (options.concurrency > kMostConcurrency) {
+    wrong("concurrency", "expected 1 to 4096, got " + std::to_string(options.concurrency));
+  }
+  if (options.soft_time_limit && options.time_limit && *options.soft_time_limit > *options.time_limit) {
+    wrong("soft_time_limit", "expected at most the hard time_limit, got more; the task would be killed first");
+  }
+  if (options.lease < Milliseconds{1'000}) wrong("lease", "expected at least 1s, got less; leases are renewed at a third");
+  if (options.max_crashes == 0) wrong("max_crashes", "expected at least 1, got 0");
+}
+
+}  // namespace
+
+struct Worker::Impl {
+  WorkerOptions options;
+  const Registry& registry;
+  worker::Inbox inbox;
+  std::unique_ptr<Pool> pool;
+};
+
+Worker::Worker(WorkerOptions options, const Registry& registry) : impl_(new Impl{.options = std::move(options), .registry = registry}) {
+  WorkerOptions& o = impl_->options;
+  check(o);
+  if (o.concurrency == 0) o.concurrency = std::max(1u, std::thread::hardware_concurrency());
+  o.node_name = worker::expand_node_name(o.node_name);
+  for (QueueSpec& queue : o.queues) queue.name = worker::expand(queue.name, o.node_name);
+}
+
+Worker::~Worker() = default;
+
+void Worker::request_stop(StopKind kind) noexcept {
+  try {
+    impl_->inbox.post(worker::StopRequested{kind});
+  } catch (...) {
+    // Only memory can run out here; a second request will find some.
+  }
+}
+
+int Worker::run() {
+  const WorkerOptions& o = impl_->options;
+  const worker::Systemd systemd;
+
+  // Signals first, so that every later thread inherits the mask; the pool before any connection, because it forks.
+  std::optional<worker::SignalWatcher> signals;
+  if (o.handle_signals) signals.emplace([this](StopKind kind) { request_stop(kind); });
+
+  std::unique_ptr<Broker> broker = open_broker(o.broker_url, o.transport);
+  const BrokerTraits traits = broker->traits();
+  PoolOptions pool_options;
+  pool_options.concurrency = o.concurrency;
+  pool_options.max_tasks_per_child = o.max_tasks_per_child;
+  pool_options.max_memory_per_child_kib = o.max_memory_per_child_kib;
+  pool_options.extended_results = o.result_extended;
+  pool_options.typed_json = o.typed_json.value_or(!traits.foreign_readers);
+  pool_options.max_result_bytes = o.max_result_bytes;
+  pool_options.hostname = o.node_name;
+  std::unique_ptr<Pool> pool = make_pool(o.pool, pool_options);
+  worker::InboxSink sink(impl_->inbox);
+  pool->start(impl_->registry, sink);
+
+  std::unique_ptr<ResultBackend> results;
+  if (o.result_backend_url != "disabled") {
+    results = open_result_backend(o.result_backend_url.empty() ? o.broker_url : o.result_backend_url, o.transport);
+  }
+  broker->declare(Topology{o.queues});
+  ConsumeOptions consume;
+  for (const QueueSpec& queue : o.queues) consume.queues.push_back(queue.name);
+  consume.owner = o.node_name + "/" + core::uuid4();
+  consume.lease = o.lease;
+  std::unique_ptr<Consumer> consumer = broker->consume(consume);
+
+  worker::EngineOptions engine_options;
+  engine_options.node_name = o.node_name;
+  engine_options.concurrency = o.concurrency;
+  engine_options.prefetch_multiplier = o.prefetch_multiplier;
+  engine_options.time_limit = o.time_limit;
+  engine_options.soft_time_limit = o.soft_time_limit;
+  engine_options.has_results = results != nullptr;
+  engine_options.result_extended = o.result_extended;
+  engine_options.store_errors_even_if_ignored = o.store_errors_even_if_ignored;
+  engine_options.lease = o.lease;
+  engine_options.grace = o.grace;
+  engine_options.hold_unstarted = o.hold_unstarted;
+  engine_options.max_crashes = o.max_crashes;
+  engine_options.max_deliveries = o.max_deliveries;
+  engine_options.max_revoked = o.max_revoked;
+  engine_options.revoked_for = o.revoked_for;
+  worker::Engine engine(std::move(engine_options), impl_->registry);
+
+  std::optional<worker::Controller> controller;
+  if (o.control && traits.fanout) {
+    controller.emplace(o.broker_url, o.transport, o.node_name, impl_->registry,
+                       worker::Controller::Events{
+                           .change = [this](worker::Control change) { impl_->inbox.post(std::move(change)); },
+                           .stop = [this](StopKind kind) { request_stop(kind); },
+                           .log = [](std::string_view event, std::string_view detail) { log::info(event, detail); }});
+  }
+
+  worker::Loop loop({.lease = o.lease, .stop_after = o.stop_after, .stop_when_idle = o.stop_when_idle, .queues = consume.queues},
+                    engine, *broker, *consumer, results.get(), *pool, impl_->inbox, systemd);
+  if (on_ready) on_ready();
+  systemd.notify("READY=1");
+  const int exit_code = loop.run();
+  systemd.notify("STOPPING=1");
+
+  // Stop order: nobody gives new commands; the pool ends its processes; then the connections go.
+  controller.reset();
+  pool->stop(Deadline::after(std::chrono::seconds(5)));
+  return exit_code;
+}
+
+}  // namespace errand

@@ -1,0 +1,279 @@
+#include "engine_bench.hpp"
+
+#include <doctest/doctest.h>
+
+using namespace errand;
+using namespace errand::worker;
+using errand::worker::testing::EngineBench;
+using namespace std::chrono_literals;
+
+TEST_CASE("a message runs when the pool has room, and is acknowledged with its result") {
+  EngineBench bench;
+  CHECK(bench.deliver("t1") == "");
+  CHECK(bench.capacity(1) == "run t1");
+  CHECK(bench.finish(bench.last_run, Outcome::Kind::success) == "commit SUCCESS ack");
+  CHECK(bench.engine().held() == 1);
+  CHECK(bench.committed(bench.last_run) == "");
+  CHECK(bench.engine().idle());
+}
+
+TEST_CASE("messages start in the order they came, as many as there is room for") {
+  EngineBench bench;
+  for (const char* id : {"t1", "t2", "t3"}) bench.deliver(id);
+  CHECK(bench.capacity(2) == "run t1; run t2");
+  CHECK(bench.capacity(2) == "run t3");
+}
+
+TEST_CASE("it fetches no more than the pool takes, so that nothing waits behind a long task") {
+  EngineBench bench;
+  CHECK(bench.engine().wanted(3) == 3);
+  bench.deliver("t1");
+  CHECK(bench.engine().wanted(3) == 2);
+  CHECK(bench.engine().wanted(1) == 0);
+}
+
+// GN-36: the limit bounds everything held, running included.
+TEST_CASE("GN-36: a prefetch multiplier bounds what is held") {
+  EngineBench bench(EngineOptions{.concurrency = 2, .prefetch_multiplier = 1});
+  bench.running("t1");
+  CHECK(bench.engine().wanted(16) == 1);
+  bench.running("t2");
+  CHECK(bench.engine().wanted(16) == 0);
+}
+
+// A task that asked for a retry is acknowledged only together with the copy that replaces it: losing the worker in
+// between must repeat the task, never lose it.
+TEST_CASE("retry: the replacement, its state and the acknowledgement are one commit") {
+  EngineBench bench;
+  Outcome outcome;
+  outcome.run = bench.running("t1");
+  outcome.kind = Outcome::Kind::retry;
+  outcome.wait = 30s;
+  CHECK(bench.finish(std::move(outcome)) == "commit +1 RETRY ack");
+  const Envelope& again = bench.entry().follow_ups.front();
+  CHECK(again.not_before == bench.now.wall + 30s);
+  CHECK(again.message.headers.at("id").as_text() == "t1");
+  CHECK(again.message.headers.at("retries").as_integer() == 1);
+  CHECK(again.message.headers.at("x-trace").as_text() == "kept");
+  CHECK(again.message.body == "[[], {}, {}]");
+}
+
+TEST_CASE("GN-17: a retry may go into another queue") {
+  EngineBench bench;
+  Outcome outcome;
+  outcome.run = bench.running("t1");
+  outcome.kind = Outcome::Kind::retry;
+  outcome.retry_queue = "service-callbacks-retry";
+  bench.finish(std::move(outcome));
+  CHECK(bench.entry().follow_ups.front().route == Route{"", "service-callbacks-retry"});
+}
+
+TEST_CASE("what cannot be run is dead-lettered with its reason and the worker goes on") {
+  EngineBench bench;
+  Arrival rubbish = bench.message("");
+  rubbish.defect_code = "UNDECODABLE";
+  rubbish.defect_detail = "expected JSON, got 0xff at byte 0";
+  CHECK(bench.deliver(rubbish) == "commit dead:UNDECODABLE");
+  CHECK(bench.deliver(bench.message("t2", "no.such.task")) == "commit FAILURE dead:UNKNOWN_TASK");
+  CHECK(bench.entry().result->result_json.find("NotRegistered") != std::string::npos);
+  bench.deliver("t3");
+  CHECK(bench.capacity(1) == "run t3");
+}
+
+TEST_CASE("a task that asks to be dropped goes to the dead letters, one that asks to be requeued waits a moment") {
+  EngineBench bench;
+  CHECK(bench.finish(bench.running("t1"), Outcome::Kind::reject) == "commit dead:REJECTED");
+  CHECK(bench.finish(bench.running("t2"), Outcome::Kind::requeue) == "commit park");
+  CHECK(bench.entry().settlement->not_before > bench.now.wall);
+}
+
+TEST_CASE("an ETA is never waited for in memory: the message is parked at the broker on sight") {
+  EngineBench bench;
+  Arrival later = bench.message("t1");
+  later.eta = bench.now.wall + 5s;
+  CHECK(bench.deliver(later) == "commit park");
+  CHECK(bench.entry().settlement->not_before == bench.now.wall + 5s);
+  Arrival due = bench.message("t2");
+  due.eta = bench.now.wall;
+  bench.deliver(due);
+  CHECK(bench.capacity(1) == "run t2");
+}
+
+TEST_CASE("an expired message is revoked, on arrival and again just before it would start") {
+  EngineBench bench;
+  Arrival late = bench.message("t1");
+  late.expires = bench.now.wall - 1s;
+  CHECK(bench.deliver(late) == "commit REVOKED ack");
+  Arrival soon = bench.message("t2");
+  soon.expires = bench.now.wall + 1s;
+  CHECK(bench.deliver(soon) == "");
+  bench.advance(2s);
+  CHECK(bench.capacity(1) == "commit REVOKED ack");
+  CHECK(bench.entry().result->result_json.find("expired") != std::string::npos);
+}
+
+TEST_CASE("a revoked task does not start; a running one is asked, then pressed, then killed") {
+  EngineBench bench;
+  bench.step(Control{RevokeTasks{{"t1"}, false, false}});
+  CHECK(bench.deliver("t1") == "commit REVOKED ack");
+  const std::uint64_t run = bench.running("t2");
+  CHECK(bench.step(Control{RevokeTasks{{"t2"}, false, false}}) == "");  // without terminate it may finish
+  CHECK(bench.step(Control{RevokeTasks{{"t2"}, true, false}}) == "ask");
+  CHECK(bench.tick(5s) == "soft");
+  CHECK(bench.tick(5s) == "kill");
+  CHECK(bench.finish(run, Outcome::Kind::lost) == "commit REVOKED ack");
+}
+
+TEST_CASE("an early acknowledgement is safe before the task starts, and nothing is settled afterwards") {
+  EngineBench bench;
+  bench.add("early", TaskOptions{.acks_late = false});
+  bench.deliver(bench.message("t1", "early"));
+  CHECK(bench.capacity(1) == "commit ack");
+  CHECK(bench.committed(bench.entry().run) == "run t1");
+  CHECK(bench.finish(bench.last_run, Outcome::Kind::success) == "commit SUCCESS");
+}
+
+TEST_CASE("F027_a message that kills its process runs again, counted, and is dead after the third time") {
+  EngineBench bench;
+  CHECK(bench.finish(bench.running("t1"), Outcome::Kind::lost) == "commit +1 ack");
+  Arrival third = bench.message("t1");
+  third.crashes = 2;
+  const std::uint64_t run = bench.running(third);
+  CHECK(bench.finish(run, Outcome::Kind::lost) == "hooks t1");
+  CHECK(bench.finish(run, Outcome::Kind::failure) == "commit FAILURE dead:CRASH_LIMIT");
+}
+
+TEST_CASE("a hard time limit ends as a failure once hooks and errbacks have run in a fresh process") {
+  EngineBench bench;
+  Outcome outcome;
+  outcome.run = bench.running("t1");
+  outcome.kind = Outcome::Kind::timed_out;
+  outcome.limit = 1500ms;
+  const std::uint64_t run = outcome.run;
+  CHECK(bench.finish(std::move(outcome)) == "hooks t1");
+  CHECK(bench.finish(run, Outcome::Kind::failure) == "commit FAILURE ack");
+  CHECK(bench.entry().result->result_json ==
+        R"({"exc_type": "TimeLimitExceeded", "exc_message": [1.5], "exc_module": "billiard.exceptions"})");
+}
+
+TEST_CASE("AT-22: ignore_result stores nothing on success, by task or by message") {
+  EngineBench bench;
+  bench.add("quiet", TaskOptions{.ignore_result = true});
+  CHECK(bench.finish(bench.running("t1", "quiet"), Outcome::Kind::success) == "commit ack");
+  Arrival asked = bench.message("t2");
+  asked.ignore_result = true;
+  CHECK(bench.finish(bench.running(asked), Outcome::Kind::success) == "commit ack");
+}
+
+TEST_CASE("the leases of everything held are renewed at a third of the lease") {
+  EngineBench bench(EngineOptions{.lease = 60s, .hold_unstarted = 1h});
+  bench.running("t1");
+  bench.deliver("t2");
+  CHECK(bench.tick(19s) == "");
+  CHECK(bench.engine().next_timer().has_value());
+  CHECK(bench.tick(1s) == "extend 2");
+  CHECK(bench.tick(20s) == "extend 2");
+}
+
+TEST_CASE("a message that does not begin is given back, so that a free worker can take it") {
+  EngineBench bench(EngineOptions{.hold_unstarted = 1s});
+  bench.deliver("t1");
+  CHECK(bench.tick(1s) == "commit requeue");
+  bench.deliver("t2");
+  bench.capacity(1);
+  const std::uint64_t run = bench.last_run;
+  CHECK(bench.tick(1s) == "reclaim");
+  CHECK(bench.step(Reclaimed{{run}}) == "commit requeue");
+}
+
+TEST_CASE("F016_a redelivered message whose success is stored is acknowledged, not run again") {
+  EngineBench bench;
+  Arrival again = bench.message("t1");
+  again.redelivered = true;
+  again.stored_state = "SUCCESS";
+  CHECK(bench.deliver(again) == "commit ack");
+  CHECK(bench.capacity(1) == "");
+}
+
+TEST_CASE("a message delivered too often is dead") {
+  EngineBench bench(EngineOptions{.max_deliveries = 20});
+  Arrival often = bench.message("t1");
+  often.deliveries = 21;
+  CHECK(bench.deliver(often) == "commit dead:DELIVERY_LIMIT");
+}
+
+TEST_CASE("F022_a warm stop fetches nothing, gives back what has not begun and waits for what runs") {
+  EngineBench bench;
+  const std::uint64_t run = bench.running("t1");
+  bench.deliver("t2");
+  CHECK(bench.step(StopRequested{StopKind::warm}) == "commit requeue; reclaim");
+  CHECK(bench.engine().wanted(8) == 0);
+  bench.committed(bench.entry().run);
+  bench.finish(run, Outcome::Kind::success);
+  CHECK(bench.committed(run) == "halt 0");
+}
+
+TEST_CASE("F023_each further stop is harder: asked, then killed, and the exit code says so") {
+  EngineBench bench;
+  const std::uint64_t run = bench.running("t1");
+  CHECK(bench.step(StopRequested{StopKind::warm}) == "reclaim");
+  CHECK(bench.step(StopRequested{StopKind::warm}) == "");
+  CHECK(bench.step(StopRequested{StopKind::soft}) == "reclaim; ask");
+  CHECK(bench.step(StopRequested{StopKind::cold}) == "reclaim; kill");
+  CHECK(bench.finish(run, Outcome::Kind::lost) == "commit requeue");
+  CHECK(bench.committed(run) == "halt 1");
+}
+
+TEST_CASE("a warm stop becomes cold when the grace has passed") {
+  EngineBench bench(EngineOptions{.grace = 30s});
+  const std::uint64_t run = bench.running("t1");
+  bench.step(StopRequested{StopKind::warm});
+  CHECK(bench.tick(29s).find("kill") == std::string::npos);
+  CHECK(bench.tick(1s).find("kill") != std::string::npos);
+  CHECK(bench.finish(run, Outcome::Kind::lost) == "commit requeue");
+}
+
+TEST_CASE("an idle worker stops at once") {
+  EngineBench bench;
+  CHECK(bench.step(StopRequested{StopKind::warm}) == "reclaim; halt 0");
+}
+
+TEST_CASE("a rate limit parks what comes too early, each message about once, and keeps the rate") {
+  EngineBench bench;
+  bench.add("slow", TaskOptions{.rate_limit = RateLimit{1, 1s}});
+  for (int i = 0; i < 4; ++i) bench.deliver(bench.message("t" + std::to_string(i), "slow"));
+  CHECK(bench.capacity(8) == "run t0; commit park; commit park; commit park");
+  std::vector<TimePoint> due;
+  for (const Effect& effect : bench.effects) {
+    if (const auto* entry = std::get_if<CommitEntry>(&effect)) due.push_back(entry->settlement->not_before);
+  }
+  CHECK(due == std::vector<TimePoint>{bench.now.wall + 1s, bench.now.wall + 2s, bench.now.wall + 3s});
+  for (int i = 1; i < 4; ++i) {
+    bench.advance(1s);
+    bench.deliver(bench.message("t" + std::to_string(i), "slow"));
+    CHECK(bench.capacity(8) == "run t" + std::to_string(i));
+  }
+}
+
+TEST_CASE("progress and STARTED are stored without settling anything") {
+  EngineBench bench;
+  bench.add("tracked", TaskOptions{.track_started = true});
+  bench.deliver(bench.message("t1", "tracked"));
+  bench.capacity(1);
+  CHECK(bench.step(Started{bench.last_run, 42}) == "commit STARTED");
+  CHECK(bench.entry().result->result_json == R"({"pid": 42, "hostname": "w1@test"})");
+  CHECK(bench.step(Progressed{Progress{bench.last_run, "PROGRESS", "{\"current\": 1}"}}) == "commit PROGRESS");
+}
+
+TEST_CASE("a later attempt's record is never replaced by an earlier one") {
+  EngineBench bench;
+  Arrival first = bench.message("t1");
+  Arrival second = bench.message("t1");
+  second.retries = 1;
+  second.receipt.token = 1;  // a new message: its delivery count starts anew
+  first.receipt.token = 9;
+  bench.finish(bench.running(first), Outcome::Kind::success);
+  const std::uint64_t earlier = bench.entry().result->token;
+  bench.finish(bench.running(second), Outcome::Kind::success);
+  CHECK(bench.entry().result->token > earlier);
+}
