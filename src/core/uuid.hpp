@@ -1,0 +1,15 @@
+#pragma once
+// Random ids: UUID version 4 of RFC 9562, lower case, as Celery's task ids and delivery tags.
+
+#include <cstdint>
+#include <string>
+
+namespace errand::core {
+
+/// Unique across processes and forks. Cheap: the generator is seeded from the kernel once per thread and process.
+std::string uuid4();
+
+/// 64 random bits from the same generator; not for secrets.
+std::uint64_t random_bits();
+
+}  // namespace errand::core
