@@ -67,12 +67,12 @@ void register_tasks(errand::Registry& registry) {
     const auto end = std::chrono::steady_clock::now() + std::chrono::duration<double>(seconds);
     while (std::chrono::steady_clock::now() < end) {
       task.check_cancelled();
-      std::this_thread::sleep_for(5ms);
+      std::this_thread::sleep_for(5ms);  // the work itself
     }
     return "done";
   });
   registry.add(stubborn, [](double seconds) -> std::string {
-    std::this_thread::sleep_for(std::chrono::duration<double>(seconds));
+    std::this_thread::sleep_for(std::chrono::duration<double>(seconds));  // the work itself
     return "done";
   });
   registry.add(ignored, [](std::int64_t x) { return x; }, {.ignore_result = true});
