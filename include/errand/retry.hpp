@@ -61,7 +61,7 @@ class Retry : public std::runtime_error {
 /// Thrown by a task: I will not run this message. Without requeue it goes to the dead letters (REJECTED).
 class Reject : public std::runtime_error {
  public:
-  explicit Reject(const std::string& reason, bool requeue = false) : std::runtime_error(reason), requeue(requeue) {}
+  explicit Reject(const std::string& reason, bool again = false) : std::runtime_error(reason), requeue(again) {}
   bool requeue;
 };
 
@@ -87,8 +87,8 @@ class Cancelled : public std::runtime_error {
 /// exc_module is "builtins" for the names Python knows, else as given.
 class TaskError : public std::runtime_error {
  public:
-  TaskError(std::string type, const std::string& message, std::string module = "")
-      : std::runtime_error(message), type(std::move(type)), module(std::move(module)) {}
+  TaskError(std::string class_name, const std::string& message, std::string class_module = "")
+      : std::runtime_error(message), type(std::move(class_name)), module(std::move(class_module)) {}
   std::string type;
   std::string module;
 };

@@ -45,8 +45,8 @@ struct CallOptions {
 class Signature {
  public:
   Signature() = default;
-  explicit Signature(std::string task, Array args = {}, Object kwargs = {})
-      : task(std::move(task)), args(std::move(args)), kwargs(std::move(kwargs)) {}
+  explicit Signature(std::string task_name, Array arguments = {}, Object keywords = {})
+      : task(std::move(task_name)), args(std::move(arguments)), kwargs(std::move(keywords)) {}
 
   std::string task;
   Array args;
