@@ -15,7 +15,7 @@ void Engine::admit(Arrival arrival, Now now, std::vector<Effect>& out) {
     std::optional<TaskResult> failure;
     if (!got.id.empty() && options_.has_results) {
       failure = record(held, state::failure, now);
-      failure->result_json = protocol::exception_json("DecodeError", got.defect_detail, "kombu.exceptions");
+      failure->result_json = protocol::ExceptionInfo{"DecodeError", "kombu.exceptions", {got.defect_detail}}.to_json();
     }
     refuse(run, held, got.defect_code, got.defect_detail, std::move(failure), now, out);
     return;
@@ -25,7 +25,7 @@ void Engine::admit(Arrival arrival, Now now, std::vector<Effect>& out) {
     std::optional<TaskResult> failure;
     if (options_.has_results) {
       failure = record(held, state::failure, now);
-      failure->result_json = protocol::exception_json("NotRegistered", got.task, "celery.exceptions");
+      failure->result_json = protocol::not_registered(got.task).to_json();
     }
     refuse(run, held, "UNKNOWN_TASK", "no task named '" + got.task + "' is registered in this worker",
            std::move(failure), now, out);
@@ -113,8 +113,9 @@ void Engine::start(std::uint64_t run, Held& held, Now now, std::vector<Effect>& 
   execution.soft_time_limit = held.arrival.soft_time_limit ? held.arrival.soft_time_limit : soft_default;
   execution.time_limit = held.arrival.time_limit ? held.arrival.time_limit : hard_default;
   if (held.finishing) {
-    execution.finish_failure = std::make_shared<const Failure>(
-        Failure{.type = held.ended->error_type, .message = held.ended->error_message, .module = held.ended->error_module});
+    execution.finish_failure = std::make_shared<const Failure>(Failure{.type = held.ended->error_type,
+                                                                       .message = held.ended->error_message,
+                                                                       .module = held.ended->error_module});
   }
   out.push_back(Run{std::move(execution)});
 }

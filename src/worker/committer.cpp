@@ -102,7 +102,7 @@ void Committer::refused(CommitEntry& entry, const Error& error) {
   entry.chord_part.reset();
   if (entry.result) {
     entry.result->state = std::string(state::failure);
-    entry.result->result_json = protocol::exception_json("RuntimeError", std::string("the outcome could not be stored: ") + error.what(), "builtins");
+    entry.result->result_json = protocol::ExceptionInfo{"RuntimeError", "builtins", {std::string("the outcome could not be stored: ") + error.what()}}.to_json();
     entry.result->traceback.clear();
     entry.result->children_json = "[]";
     if (entry.result->extended) {

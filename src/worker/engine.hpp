@@ -13,6 +13,10 @@
 #include <map>
 #include <unordered_map>
 
+namespace errand::protocol {
+struct ExceptionInfo;
+}
+
 namespace errand::worker {
 
 struct EngineOptions {
@@ -86,7 +90,7 @@ class Engine {
 
   // outcome.cpp: what becomes of it afterwards
   void finish(std::uint64_t run, Held& held, Outcome& outcome, Now now, std::vector<Effect>& out);
-  void finish_outside(std::uint64_t run, Held& held, Outcome& outcome, Failure failure, Now now,
+  void finish_outside(std::uint64_t run, Held& held, Outcome& outcome, const protocol::ExceptionInfo& error, Now now,
                       std::vector<Effect>& out);
   void retry(std::uint64_t run, Held& held, Outcome& outcome, Now now, std::vector<Effect>& out);
   void crashed(std::uint64_t run, Held& held, Outcome& outcome, Now now, std::vector<Effect>& out);

@@ -83,7 +83,7 @@ void Engine::revoked_result(std::uint64_t run, Held& held, std::string why, Now 
   CommitEntry entry{.settlement = Settlement{.receipt = held.arrival.receipt}};
   if (stores(held, true)) {
     entry.result = record(held, state::revoked, now);
-    entry.result->result_json = protocol::exception_json("TaskRevokedError", why, "celery.exceptions");
+    entry.result->result_json = protocol::ExceptionInfo{"TaskRevokedError", "celery.exceptions", {why}}.to_json();
   }
   commit(run, held, std::move(entry), now, out);
 }
@@ -160,11 +160,8 @@ void Engine::finish(std::uint64_t run, Held& held, Outcome& outcome, Now now, st
       crashed(run, held, outcome, now, out);
       return;
     case Kind::timed_out: {
-      const auto limit = outcome.limit.value_or(Milliseconds{0});
-      outcome.result_json = protocol::exception_json("TimeLimitExceeded", Value(static_cast<double>(limit.count()) / 1000.0),
-                                                     "billiard.exceptions");
-      outcome.error_text = "TimeLimitExceeded: " + seconds_text(limit);
-      finish_outside(run, held, outcome, Failure{.type = "TimeLimitExceeded", .message = seconds_text(limit), .module = "billiard.exceptions"}, now, out);
+      const double limit = std::chrono::duration<double>(outcome.limit.value_or(Milliseconds{0})).count();
+      finish_outside(run, held, outcome, protocol::time_limit_exceeded(limit), now, out);
       return;
     }
     case Kind::cancelled:
@@ -189,11 +186,13 @@ void Engine::finish(std::uint64_t run, Held& held, Outcome& outcome, Now now, st
 
 // A hard limit or a dead process ends an attempt outside its task. Its failure hooks, errbacks and chord still
 // want the decoded arguments, so the pool runs them in a fresh process, never in the supervisor.
-void Engine::finish_outside(std::uint64_t run, Held& held, Outcome& outcome, Failure failure, Now now,
-                            std::vector<Effect>& out) {
-  outcome.error_type = failure.type;
-  outcome.error_message = failure.message;
-  outcome.error_module = failure.module;
+void Engine::finish_outside(std::uint64_t run, Held& held, Outcome& outcome, const protocol::ExceptionInfo& error,
+                            Now now, std::vector<Effect>& out) {
+  outcome.result_json = error.to_json();
+  outcome.error_text = error.text();
+  outcome.error_type = error.type;
+  outcome.error_message = error.arguments.empty() ? std::string() : error.arguments.front();
+  outcome.error_module = error.module;
   held.ended = std::make_shared<Outcome>(std::move(outcome));
   held.finishing = true;
   held.begun = true;
@@ -204,11 +203,9 @@ void Engine::retry(std::uint64_t run, Held& held, Outcome& outcome, Now now, std
   const TimePoint due = outcome.eta ? *outcome.eta : now.wall + outcome.wait.value_or(Milliseconds{0});
   CommitEntry entry{.settlement = Settlement{.receipt = held.arrival.receipt}};
   entry.follow_ups = std::move(outcome.follow_ups);
-  Envelope again;
-  again.message = protocol::retry_of(*held.arrival.message, held.arrival.retries + 1, due);
-  again.route = outcome.retry_queue.empty() ? held.arrival.route : Route{"", outcome.retry_queue};
-  again.priority = held.arrival.priority;
-  if (due > now.wall) again.not_before = due;
+  Envelope again = protocol::retry_of(*held.arrival.message, held.arrival.route,
+                                      {.retries = held.arrival.retries + 1, .eta = due, .queue = outcome.retry_queue,
+                                       .now = now.wall});
   entry.follow_ups.push_back(std::move(again));
   if (stores(held, false)) {
     entry.result = record(held, state::retry, now);
@@ -225,25 +222,25 @@ void Engine::retry(std::uint64_t run, Held& held, Outcome& outcome, Now now, std
 void Engine::crashed(std::uint64_t run, Held& held, Outcome& outcome, Now now, std::vector<Effect>& out) {
   const std::uint32_t crashes = held.arrival.crashes + 1;
   emit(Emit::What::lost, held, outcome.error_text, out, outcome.duration);
-  outcome.result_json = protocol::exception_json("WorkerLostError", outcome.error_text, "billiard.exceptions");
+  const protocol::ExceptionInfo error = protocol::worker_lost(outcome.exit_signal, outcome.exit_status);
   if (held.settled) {
-    finish_outside(run, held, outcome, Failure{.type = "WorkerLostError", .message = outcome.error_text, .module = "billiard.exceptions"}, now, out);
+    finish_outside(run, held, outcome, error, now, out);
     return;
   }
-  if (crashes < options_.max_crashes) {
-    CommitEntry entry{.settlement = Settlement{.receipt = held.arrival.receipt}};
-    Envelope again;
-    again.message = *held.arrival.message;
-    again.message.headers.set("errand_crashes", Value(static_cast<long long>(crashes)));
-    again.route = held.arrival.route;
-    again.priority = held.arrival.priority;
-    again.not_before = now.wall + kCrashDelay;
-    entry.follow_ups.push_back(std::move(again));
-    commit(run, held, std::move(entry), now, out);
+  if (crashes >= options_.max_crashes) {
+    held.quarantine = true;
+    finish_outside(run, held, outcome, error, now, out);
     return;
   }
-  held.quarantine = true;
-  finish_outside(run, held, outcome, Failure{.type = "WorkerLostError", .message = outcome.error_text, .module = "billiard.exceptions"}, now, out);
+  CommitEntry entry{.settlement = Settlement{.receipt = held.arrival.receipt}};
+  Envelope again;
+  again.message = *held.arrival.message;
+  again.message.headers.set("errand_crashes", Value(static_cast<long long>(crashes)));
+  again.route = held.arrival.route;
+  again.priority = held.arrival.priority;
+  again.not_before = now.wall + kCrashDelay;
+  entry.follow_ups.push_back(std::move(again));
+  commit(run, held, std::move(entry), now, out);
 }
 
 }  // namespace errand::worker
