@@ -47,11 +47,19 @@ struct Emit {
   std::string detail;  ///< error text, reason code, wait
 };
 
+/// A process of the pool has ended; logged with the task it was running.
+struct ProcessReport {
+  int pid = 0;
+  int status = 0;
+  TaskId id;
+  std::string task;
+};
+
 /// The worker is done; leave the loop with this exit code.
 struct Halt {
   int exit_code = 0;
 };
 
-using Effect = std::variant<Run, CommitEntry, Extend, Kill, Reclaim, Emit, Halt>;
+using Effect = std::variant<Run, CommitEntry, Extend, Kill, Reclaim, Emit, ProcessReport, Halt>;
 
 }  // namespace errand::worker

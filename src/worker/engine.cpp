@@ -103,6 +103,16 @@ void Engine::on(Finished& input, Now now, std::vector<Effect>& out) {
   finish(found->first, found->second, input.outcome, now, out);
 }
 
+void Engine::on(ProcessEnded& input, Now, std::vector<Effect>& out) {
+  const auto found = held_.find(input.running);
+  ProcessReport report{.pid = input.pid, .status = input.status};
+  if (found != held_.end()) {
+    report.id = found->second.arrival.id;
+    report.task = found->second.arrival.task;
+  }
+  out.push_back(std::move(report));
+}
+
 void Engine::on(Reclaimed& input, Now now, std::vector<Effect>& out) {
   for (std::uint64_t run : input.runs) {
     auto found = held_.find(run);

@@ -77,6 +77,7 @@ class Engine {
   void on(Started& input, Now now, std::vector<Effect>& out);
   void on(Progressed& input, Now now, std::vector<Effect>& out);
   void on(Finished& input, Now now, std::vector<Effect>& out);
+  void on(ProcessEnded& input, Now now, std::vector<Effect>& out);
   void on(Reclaimed& input, Now now, std::vector<Effect>& out);
   void on(Committed& input, Now now, std::vector<Effect>& out);
   void on(Control& input, Now now, std::vector<Effect>& out);

@@ -59,6 +59,12 @@ struct Progressed {
 struct Finished {
   Outcome outcome;
 };
+/// A process of the pool ended (status as of wait(2)); `running` is the run it took along, or 0.
+struct ProcessEnded {
+  int pid = 0;
+  int status = 0;
+  std::uint64_t running = 0;
+};
 /// The pool gave these back: they had not begun.
 struct Reclaimed {
   std::vector<std::uint64_t> runs;
@@ -88,7 +94,7 @@ struct StopRequested {
   StopKind kind = StopKind::warm;
 };
 
-using Input = std::variant<Delivered, Capacity, Started, Progressed, Finished, Reclaimed, Committed, Control, Tick,
+using Input = std::variant<Delivered, Capacity, Started, Progressed, Finished, ProcessEnded, Reclaimed, Committed, Control, Tick,
                            StopRequested>;
 
 }  // namespace errand::worker

@@ -36,8 +36,6 @@ void Inbox::drain(std::vector<Input>& into) {
   into.swap(inputs_);
 }
 
-void InboxSink::process_ended(int pid, int status, std::uint64_t running) { report_process_end(pid, status, running); }
-
 Loop::Loop(LoopOptions options, Engine& engine, Broker& broker, Consumer& consumer, ResultBackend* results, Pool& pool,
            Inbox& inbox, const Systemd& systemd)
     : options_(options), engine_(engine), broker_(broker), consumer_(consumer), results_(results), pool_(pool),
@@ -90,6 +88,8 @@ void Loop::carry_out() {
       inbox_.post(Reclaimed{pool_.reclaim()});
     } else if (auto* event = std::get_if<Emit>(&effect)) {
       report(*event);
+    } else if (auto* ended = std::get_if<ProcessReport>(&effect)) {
+      report_process_end(ended->pid, ended->status, ended->id, ended->task);
     } else if (auto* halt = std::get_if<Halt>(&effect)) {
       exit_code_ = halt->exit_code;
     }

@@ -37,7 +37,9 @@ class InboxSink final : public PoolSink {
   void started(std::uint64_t run, int pid) override { inbox_.post(Started{run, pid}); }
   void progressed(Progress progress) override { inbox_.post(Progressed{std::move(progress)}); }
   void finished(Outcome outcome) override { inbox_.post(Finished{std::move(outcome)}); }
-  void process_ended(int pid, int status, std::uint64_t running) override;
+  void process_ended(int pid, int status, std::uint64_t running) override {
+    inbox_.post(ProcessEnded{pid, status, running});
+  }
 
  private:
   Inbox& inbox_;

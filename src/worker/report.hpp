@@ -9,7 +9,7 @@ namespace errand::worker {
 /// Logs the event: event name, task id, name, queue, attempt, duration from the monotonic clock, detail.
 void report(const Emit& event);
 
-/// Logs the end of a pool's process with the run it took along (GN-10).
-void report_process_end(int pid, int status, std::uint64_t running);
+/// Logs the end of a pool's process (status as of wait(2)) with the task it took along, if any (GN-10).
+void report_process_end(int pid, int status, std::string_view task_id, std::string_view task);
 
 }  // namespace errand::worker
