@@ -203,9 +203,11 @@ void Engine::retry(std::uint64_t run, Held& held, Outcome& outcome, Now now, std
   const TimePoint due = outcome.eta ? *outcome.eta : now.wall + outcome.wait.value_or(Milliseconds{0});
   CommitEntry entry{.settlement = Settlement{.receipt = held.arrival.receipt}};
   entry.follow_ups = std::move(outcome.follow_ups);
-  Envelope again = protocol::retry_of(*held.arrival.message, held.arrival.route,
-                                      {.retries = held.arrival.retries + 1, .eta = due, .queue = outcome.retry_queue,
-                                       .now = now.wall});
+  Envelope again;
+  again.message = protocol::retry_of(*held.arrival.message, held.arrival.retries + 1, due, now.wall);
+  again.route = protocol::retry_route(held.arrival.route, outcome.retry_queue);
+  again.priority = held.arrival.priority;
+  if (due > now.wall) again.not_before = due;
   entry.follow_ups.push_back(std::move(again));
   if (stores(held, false)) {
     entry.result = record(held, state::retry, now);
