@@ -51,6 +51,21 @@ struct Outcome {
   std::vector<Envelope> follow_ups;   ///< sent by the task, its callbacks, next chain step or errbacks
   std::string children_json = "[]";
   std::string chord_json;             ///< embed.chord, raw, when the message is a chord member
+  /// Chords among the follow-ups: announced (ResultBackend::set_chord_size) before the envelopes leave.
+  struct ChordSize {
+    std::string group;
+    std::size_t size = 0;
+  };
+  std::vector<ChordSize> chord_sizes;
+  /// failure: chain steps that will never run; FAILURE is stored under each, and those that are members of a chord
+  /// (group not empty) are reported to it.
+  struct NeverRun {
+    TaskId id;
+    std::string group;
+    std::optional<std::int64_t> index;
+    std::string chord_json;
+  };
+  std::vector<NeverRun> never_run;
   // retry:
   std::optional<Milliseconds> wait;   ///< already drawn from the policy
   std::optional<TimePoint> eta;

@@ -191,7 +191,7 @@ void Engine::finish_outside(std::uint64_t run, Held& held, Outcome& outcome, con
   outcome.result_json = error.to_json();
   outcome.error_text = error.text();
   outcome.error_type = error.type;
-  outcome.error_message = error.arguments.empty() ? std::string() : error.arguments.front();
+  outcome.error_message = error.text().substr(std::min(error.text().size(), error.type.size() + 2));
   outcome.error_module = error.module;
   held.ended = std::make_shared<Outcome>(std::move(outcome));
   held.finishing = true;
