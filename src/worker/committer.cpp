@@ -27,13 +27,13 @@ std::vector<std::uint64_t> Committer::flush(Now now) {
       const std::size_t end = std::min(entries_.size(), finished + kMaxBatch);
       std::vector<CommitEntry*> batch;
       for (std::size_t i = finished; i < end; ++i) {
-        if (entries_[i].chord_part) continue;
+        if (has_chords(entries_[i])) continue;
         batch.push_back(&entries_[i]);
       }
       try {
         in_order(batch);
         for (std::size_t i = finished; i < end; ++i) {
-          if (entries_[i].chord_part) chord(entries_[i]);
+          if (has_chords(entries_[i])) with_chords(entries_[i]);
         }
       } catch (const Error& error) {
         if (error.retryable() || error.kind() == ErrorKind::in_doubt) throw;
@@ -68,6 +68,7 @@ void Committer::gather(const std::vector<CommitEntry*>& batch) {
   for (CommitEntry* entry : batch) {
     for (const Envelope& envelope : entry->follow_ups) follow_ups_.push_back(envelope);
     if (entry->result) outcomes_.push_back(*entry->result);
+    for (const TaskResult& result : entry->more_results) outcomes_.push_back(result);
     if (entry->settlement) settlements_.push_back(*entry->settlement);
   }
 }
@@ -83,8 +84,8 @@ void Committer::in_order(const std::vector<CommitEntry*>& batch) {
 
 void Committer::one_by_one(CommitEntry& entry) {
   try {
-    if (entry.chord_part) {
-      chord(entry);
+    if (has_chords(entry)) {
+      with_chords(entry);
     } else {
       in_order({&entry});
     }
@@ -99,7 +100,8 @@ void Committer::one_by_one(CommitEntry& entry) {
 // its end is a failure that says so, and the message is kept.
 void Committer::refused(CommitEntry& entry, const Error& error) {
   entry.follow_ups.clear();
-  entry.chord_part.reset();
+  entry.chord_sizes.clear();
+  entry.chord_reports.clear();
   if (entry.result) {
     entry.result->state = std::string(state::failure);
     entry.result->result_json = protocol::ExceptionInfo{"RuntimeError", "builtins", {std::string("the outcome could not be stored: ") + error.what()}}.to_json();

@@ -14,6 +14,11 @@
 
 namespace errand::worker {
 
+/// Whether the entry needs answers from the store between its steps, and so goes by itself.
+inline bool has_chords(const CommitEntry& entry) noexcept {
+  return !entry.chord_reports.empty() || !entry.chord_sizes.empty();
+}
+
 /// Collects entries and makes them safe in batches. Used by the worker's thread.
 class Committer {
  public:
@@ -37,7 +42,8 @@ class Committer {
   void in_order(const std::vector<CommitEntry*>& batch);
   void one_by_one(CommitEntry& entry);
   void refused(CommitEntry& entry, const Error& error);
-  void chord(CommitEntry& entry);  // chord.cpp
+  void with_chords(CommitEntry& entry);  // chord.cpp
+  void report_chord(const ChordReport& report, const Message& member);
   void gather(const std::vector<CommitEntry*>& batch);
 
   Broker& broker_;

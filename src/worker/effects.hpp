@@ -10,17 +10,24 @@ struct Run {
   Execution execution;
 };
 
-/// What must be made safe together for one run, in this order: follow-ups, results, chord, settlement.
-/// `run` 0: nobody waits to hear of it.
+/// A member of a chord has ended.
+struct ChordReport {
+  std::string group;
+  ChordPart part;
+  std::string chord_json;  ///< embed.chord, raw: the body
+};
+
+/// What must be made safe together for one run, in this order: announced chords, follow-ups, results, chord reports,
+/// settlement. `run` 0: nobody waits to hear of it.
 struct CommitEntry {
   std::uint64_t run = 0;
+  std::vector<Outcome::ChordSize> chord_sizes;
   std::vector<Envelope> follow_ups;
   std::optional<TaskResult> result;
   std::optional<Settlement> settlement;
-  std::string chord_json;      ///< embed.chord of a member that has ended, raw
-  std::optional<ChordPart> chord_part;
-  std::string group_id;
-  std::shared_ptr<const Message> member;  ///< the member's message, for root and priority of the body
+  std::vector<TaskResult> more_results;     ///< chain steps that will never run
+  std::vector<ChordReport> chord_reports;
+  std::shared_ptr<const Message> message;   ///< the member's, for root and priority of the chord's body
 };
 
 /// Renew the leases of everything held.

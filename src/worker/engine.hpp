@@ -96,6 +96,7 @@ class Engine {
   void retry(std::uint64_t run, Held& held, Outcome& outcome, Now now, std::vector<Effect>& out);
   void crashed(std::uint64_t run, Held& held, Outcome& outcome, Now now, std::vector<Effect>& out);
   void give_back(std::uint64_t run, Held& held, Now now, std::vector<Effect>& out);
+  void never_run(const Held& held, const Outcome& outcome, CommitEntry& entry, Now now) const;
   TaskResult record(const Held& held, std::string_view state, Now now) const;
   bool stores(const Held& held, bool error) const noexcept;
   void commit(std::uint64_t run, Held& held, CommitEntry entry, Now now, std::vector<Effect>& out);

@@ -96,6 +96,8 @@ void Engine::finish(std::uint64_t run, Held& held, Outcome& outcome, Now now, st
     Outcome ended = std::move(*held.ended);
     ended.follow_ups = std::move(outcome.follow_ups);
     ended.chord_json = std::move(outcome.chord_json);
+    ended.chord_sizes = std::move(outcome.chord_sizes);
+    ended.never_run = std::move(outcome.never_run);
     ended.args_json = std::move(outcome.args_json);
     ended.kwargs_json = std::move(outcome.kwargs_json);
     ended.kind = Kind::failure;
@@ -116,13 +118,14 @@ void Engine::finish(std::uint64_t run, Held& held, Outcome& outcome, Now now, st
   CommitEntry entry{.settlement = Settlement{.receipt = held.arrival.receipt}};
   const auto fill = [&](std::string_view state, bool error) {
     entry.follow_ups = std::move(outcome.follow_ups);
-    entry.chord_json = outcome.chord_json;
-    entry.group_id = held.arrival.group_id;
-    if (!entry.chord_json.empty()) {
-      entry.member = held.arrival.message;
-      entry.chord_part = ChordPart{.id = held.arrival.id, .state = std::string(state), .result_json = outcome.result_json,
-                                   .index = held.arrival.group_index};
+    entry.chord_sizes = std::move(outcome.chord_sizes);
+    if (!outcome.chord_json.empty() && !held.arrival.group_id.empty()) {
+      entry.message = held.arrival.message;
+      entry.chord_reports.push_back({held.arrival.group_id,
+                                     {held.arrival.id, std::string(state), outcome.result_json, held.arrival.group_index},
+                                     outcome.chord_json});
     }
+    if (error) never_run(held, outcome, entry, now);
     if (!stores(held, error)) return;
     entry.result = record(held, state, now);
     entry.result->result_json = std::move(outcome.result_json);
@@ -184,6 +187,27 @@ void Engine::finish(std::uint64_t run, Held& held, Outcome& outcome, Now now, st
   commit(run, held, std::move(entry), now, out);
 }
 
+// The steps after a failed one fail with it: whoever waits for the last of a chain is told, and so is the chord that
+// a step was a member of (celery-wire section 6.3).
+void Engine::never_run(const Held& held, const Outcome& outcome, CommitEntry& entry, Now now) const {
+  for (const Outcome::NeverRun& step : outcome.never_run) {
+    if (options_.has_results) {
+      TaskResult result;
+      result.id = step.id;
+      result.state = std::string(state::failure);
+      result.result_json = outcome.result_json;
+      result.traceback = outcome.traceback;
+      result.done_at = now.wall;
+      result.group_id = step.group;
+      entry.more_results.push_back(std::move(result));
+    }
+    if (!step.group.empty() && !step.chord_json.empty()) {
+      entry.message = held.arrival.message;
+      entry.chord_reports.push_back({step.group, {step.id, std::string(state::failure), outcome.result_json, step.index}, step.chord_json});
+    }
+  }
+}
+
 // A hard limit or a dead process ends an attempt outside its task. Its failure hooks, errbacks and chord still
 // want the decoded arguments, so the pool runs them in a fresh process, never in the supervisor.
 void Engine::finish_outside(std::uint64_t run, Held& held, Outcome& outcome, const protocol::ExceptionInfo& error,
@@ -203,6 +227,7 @@ void Engine::retry(std::uint64_t run, Held& held, Outcome& outcome, Now now, std
   const TimePoint due = outcome.eta ? *outcome.eta : now.wall + outcome.wait.value_or(Milliseconds{0});
   CommitEntry entry{.settlement = Settlement{.receipt = held.arrival.receipt}};
   entry.follow_ups = std::move(outcome.follow_ups);
+  entry.chord_sizes = std::move(outcome.chord_sizes);
   Envelope again;
   again.message = protocol::retry_of(*held.arrival.message, held.arrival.retries + 1, due, now.wall);
   again.route = protocol::retry_route(held.arrival.route, outcome.retry_queue);
