@@ -2,27 +2,30 @@
 
 #include "core/text.hpp"
 
+#include <unistd.h>
 #include <algorithm>
 #include <array>
+#include <atomic>
+#include <cerrno>
 #include <charconv>
 #include <chrono>
+#include <cmath>
 #include <cstdio>
 #include <ctime>
 #include <map>
 #include <mutex>
-#include <unistd.h>
 
 namespace errand::log {
 
 namespace {
 
-constexpr std::array<std::string_view, 8> kSecretWords{"password", "passwd", "token", "secret", "authorization", "api_key", "apikey", "private_key"};
 constexpr std::chrono::seconds kRepeatAfter{10};
 constexpr std::size_t kMostRepeats = 1'000;  // different lines remembered; beyond it the memory starts anew
 
 struct State {
   std::mutex mutex;
   Settings settings;
+  std::atomic<Level> level{Level::info};
   struct Repeat {
     std::chrono::steady_clock::time_point last;
     std::size_t left_out = 0;
@@ -36,35 +39,70 @@ State& state() {
 
 std::string_view name_of(Level level) {
   switch (level) {
-    case Level::debug: return "DEBUG";
-    case Level::info: return "INFO";
-    case Level::warning: return "WARNING";
-    case Level::error: return "ERROR";
-    case Level::off: break;
+    case Level::debug:
+      return "DEBUG";
+    case Level::info:
+      return "INFO";
+    case Level::warning:
+      return "WARNING";
+    case Level::error:
+      return "ERROR";
+    case Level::off:
+      break;
   }
   return "OFF";
 }
 
 std::string_view color_of(Level level) {
   switch (level) {
-    case Level::warning: return "\x1b[33m";
-    case Level::error: return "\x1b[31m";
-    case Level::debug: return "\x1b[2m";
-    default: return "";
+    case Level::warning:
+      return "\x1b[33m";
+    case Level::error:
+      return "\x1b[31m";
+    case Level::debug:
+      return "\x1b[2m";
+    default:
+      return "";
   }
 }
 
 char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
+
+/// Length of the well-formed UTF-8 sequence of two to four bytes at the start; 0: there is none.
+std::size_t utf8_sequence(std::string_view text) {
+  const auto at = [&](std::size_t i) { return i < text.size() ? static_cast<unsigned char>(text[i]) : 0u; };
+  const unsigned lead = at(0);
+  const std::size_t length = lead >= 0xc2 && lead <= 0xdf   ? 2
+                             : lead >= 0xe0 && lead <= 0xef ? 3
+                             : lead >= 0xf0 && lead <= 0xf4 ? 4
+                                                            : 0;
+  for (std::size_t i = 1; i < length; ++i) {
+    if ((at(i) & 0xc0) != 0x80) return 0;
+  }
+  // Overlong forms, surrogates and code points beyond U+10FFFF.
+  if ((lead == 0xe0 && at(1) < 0xa0) || (lead == 0xed && at(1) > 0x9f) || (lead == 0xf0 && at(1) < 0x90) ||
+      (lead == 0xf4 && at(1) > 0x8f))
+    return 0;
+  return length;
+}
+
+std::string cut(std::string_view text) {
+  if (text.size() <= kMostText) return std::string(text);
+  return core::shorten(text, kMostText) + " (" + std::to_string(text.size()) + " bytes)";
+}
 
 std::string timestamp(bool utc) {
   const auto now = std::chrono::system_clock::now();
   const std::time_t seconds = std::chrono::system_clock::to_time_t(now);
   const auto millis = std::chrono::duration_cast<std::chrono::milliseconds>(now.time_since_epoch()).count() % 1'000;
   std::tm parts{};
-  if (utc) gmtime_r(&seconds, &parts);
-  else localtime_r(&seconds, &parts);
+  if (utc)
+    gmtime_r(&seconds, &parts);
+  else
+    localtime_r(&seconds, &parts);
   std::array<char, 40> text{};
-  const std::size_t length = std::strftime(text.data(), text.size(), utc ? "%Y-%m-%dT%H:%M:%S" : "%Y-%m-%d %H:%M:%S", &parts);
+  const std::size_t length =
+      std::strftime(text.data(), text.size(), utc ? "%Y-%m-%dT%H:%M:%S" : "%Y-%m-%d %H:%M:%S", &parts);
   std::array<char, 8> fraction{};
   std::snprintf(fraction.data(), fraction.size(), ".%03d", static_cast<int>(millis));
   return std::string(text.data(), length) + fraction.data() + (utc ? "Z" : "");
@@ -72,23 +110,32 @@ std::string timestamp(bool utc) {
 
 void append_json_text(std::string& out, std::string_view text) {
   constexpr std::string_view kHex = "0123456789abcdef";
+  const std::string escaped = core::escape_controls(text);
+  const std::string_view rest = escaped;
   out += '"';
-  for (const char c : core::escape_controls(text)) {
-    if (c == '"' || c == '\\') out += '\\';
-    // A byte that is no ASCII stands for itself in Latin-1, so that a log line is valid JSON whatever a message holds.
+  for (std::size_t i = 0; i < rest.size();) {
+    const char c = rest[i];
     const auto byte = static_cast<unsigned char>(c);
     if (byte < 0x80) {
+      if (c == '"' || c == '\\') out += '\\';
       out += c;
+      ++i;
+    } else if (const std::size_t length = utf8_sequence(rest.substr(i)); length > 0) {
+      out += rest.substr(i, length);
+      i += length;
     } else {
+      // A byte that is no UTF-8 stands for itself in Latin-1: a line is valid JSON whatever a message holds.
       out += "\\u00";
       out += kHex[byte >> 4];
       out += kHex[byte & 15];
+      ++i;
     }
   }
   out += '"';
 }
 
 std::string number_text(double value) {
+  if (!std::isfinite(value)) return "null";
   std::array<char, 40> digits;
   const auto end = std::to_chars(digits.data(), digits.data() + digits.size(), value, std::chars_format::fixed, 6).ptr;
   return std::string(digits.data(), static_cast<std::size_t>(end - digits.data()));
@@ -97,7 +144,7 @@ std::string number_text(double value) {
 std::string value_text(const Field& field) {
   if (names_secret(field.name)) return "********";
   struct Visitor {
-    std::string operator()(const std::string& text) const { return redact(text); }
+    std::string operator()(const std::string& text) const { return redact(cut(text)); }
     std::string operator()(std::int64_t number) const { return std::to_string(number); }
     std::string operator()(double number) const { return number_text(number); }
     std::string operator()(bool flag) const { return flag ? "true" : "false"; }
@@ -105,12 +152,15 @@ std::string value_text(const Field& field) {
   return std::visit(Visitor{}, field.value);
 }
 
-std::string json_line(const Settings& settings, Level level, std::string_view event, std::string_view message, const Fields& fields) {
+std::string json_line(const Settings& settings, Level level, std::string_view event, std::string_view message,
+                      const Fields& fields) {
   std::string line = "{\"timestamp\": \"" + timestamp(true) + "\", \"severity\": \"" + std::string(name_of(level)) +
-                     "\", \"source\": \"errand\", \"event\": ";
+                     "\", \"source\": ";
+  append_json_text(line, settings.source);
+  line += ", \"event\": ";
   append_json_text(line, event);
   line += ", \"message\": ";
-  append_json_text(line, redact(message));
+  append_json_text(line, redact(cut(message)));
   line += ", \"pid\": " + std::to_string(getpid());
   if (!settings.process.empty()) {
     line += ", \"process\": ";
@@ -126,30 +176,38 @@ std::string json_line(const Settings& settings, Level level, std::string_view ev
       line += value_text(field);
     }
   }
-  return line + "}\n";
+  return line + "}";
 }
 
-std::string text_line(const Settings& settings, Level level, std::string_view event, std::string_view message, const Fields& fields) {
+// A number says little by itself: it is left out only where the message has its name, too.
+bool said_already(std::string_view message, const Field& field, std::string_view value) {
+  return std::holds_alternative<std::string>(field.value) && !value.empty() &&
+         message.find(value) != std::string_view::npos;
+}
+
+std::string text_line(const Settings& settings, Level level, std::string_view event, std::string_view message,
+                      const Fields& fields) {
   std::string line = timestamp(false) + " ";
   if (settings.color) line += color_of(level);
   line += name_of(level);
   line.append(8 - std::min<std::size_t>(7, name_of(level).size()), ' ');
-  line += message.empty() ? std::string(event) : core::escape_controls(redact(message));
+  line += message.empty() ? std::string(event) : core::escape_controls(redact(cut(message)));
   for (const Field& field : fields) {
     // What the message already says is not said again.
     const std::string value = core::escape_controls(value_text(field));
-    if (!message.empty() && message.find(value) != std::string_view::npos && !value.empty()) continue;
+    if (value.empty() || said_already(message, field, value)) continue;
     line += " " + std::string(field.name) + "=" + value;
   }
   if (settings.color && !color_of(level).empty()) line += "\x1b[0m";
-  return line + "\n";
+  return line;
 }
 
-void put(const std::string& line) {
+void put(int file, const std::string& line) {
   // One write(2) a line: lines of several processes on one descriptor do not mix.
   std::size_t sent = 0;
   while (sent < line.size()) {
-    const ssize_t n = ::write(STDERR_FILENO, line.data() + sent, line.size() - sent);
+    const ssize_t n = ::write(file, line.data() + sent, line.size() - sent);
+    if (n < 0 && errno == EINTR) continue;
     if (n <= 0) return;  // nobody reads the log; the work goes on
     sent += static_cast<std::size_t>(n);
   }
@@ -160,26 +218,39 @@ void put(const std::string& line) {
 bool parse_level(std::string_view text, Level& level) noexcept {
   std::string word;
   for (const char c : text) word += lower(c);
-  if (word == "debug") level = Level::debug;
-  else if (word == "info") level = Level::info;
-  else if (word == "warning" || word == "warn") level = Level::warning;
-  else if (word == "error" || word == "critical" || word == "fatal") level = Level::error;
-  else return false;
+  if (word == "debug")
+    level = Level::debug;
+  else if (word == "info")
+    level = Level::info;
+  else if (word == "warning" || word == "warn")
+    level = Level::warning;
+  else if (word == "error" || word == "critical" || word == "fatal")
+    level = Level::error;
+  else
+    return false;
   return true;
 }
 
 void configure(Settings settings) {
   const std::lock_guard lock(state().mutex);
+  state().level = settings.level;
   state().settings = std::move(settings);
 }
 
-bool enabled(Level level) noexcept { return level >= state().settings.level; }
+void set_level(Level level) noexcept { state().level = level; }
+
+bool enabled(Level level) noexcept { return level >= state().level; }
+
+std::string format(const Settings& settings, Level level, std::string_view event, std::string_view message,
+                   const Fields& fields) {
+  return settings.json ? json_line(settings, level, event, message, fields)
+                       : text_line(settings, level, event, message, fields);
+}
 
 void write(Level level, std::string_view event, std::string_view message, const Fields& fields) {
+  if (!enabled(level)) return;
   const Settings& settings = state().settings;
-  if (level < settings.level) return;
-  put(settings.json ? json_line(settings, level, event, message, fields)
-                    : text_line(settings, level, event, message, fields));
+  put(settings.file, format(settings, level, event, message, fields) + "\n");
 }
 
 void limited(Level level, std::string_view event, std::string_view message, const Fields& fields) {
@@ -201,46 +272,6 @@ void limited(Level level, std::string_view event, std::string_view message, cons
   Fields all = fields;
   if (left_out > 0) all.emplace_back("repeated", left_out);
   write(level, event, message, all);
-}
-
-bool names_secret(std::string_view key) noexcept {
-  std::array<char, 128> word{};
-  const std::size_t length = std::min(key.size(), word.size());
-  std::transform(key.begin(), key.begin() + static_cast<std::ptrdiff_t>(length), word.begin(), lower);
-  const std::string_view lowered(word.data(), length);
-  return std::any_of(kSecretWords.begin(), kSecretWords.end(),
-                     [&](std::string_view secret) { return lowered.find(secret) != std::string_view::npos; });
-}
-
-std::string redact(std::string_view text) {
-  std::string out(text);
-  // scheme://user:password@host
-  for (std::size_t at = out.find("://"); at != std::string::npos; at = out.find("://", at + 3)) {
-    const std::size_t from = at + 3;
-    const std::size_t end = std::min(out.find_first_of("/? \t\n\"'", from), out.size());
-    const std::size_t sign = out.rfind('@', end);
-    if (sign == std::string::npos || sign < from || sign >= end) continue;
-    const std::size_t colon = out.find(':', from);
-    if (colon != std::string::npos && colon < sign) out.replace(colon + 1, sign - colon - 1, "********");
-  }
-  // key=value and "key": "value", for keys that name secrets
-  for (const std::string_view secret : kSecretWords) {
-    for (std::size_t at = 0; at < out.size();) {
-      const auto found = std::search(out.begin() + static_cast<std::ptrdiff_t>(at), out.end(), secret.begin(), secret.end(),
-                                     [](char a, char b) { return lower(a) == b; });
-      if (found == out.end()) break;
-      std::size_t from = static_cast<std::size_t>(found - out.begin()) + secret.size();
-      while (from < out.size() && (out[from] == '"' || out[from] == '\'' || out[from] == ' ')) ++from;
-      at = from;
-      if (from >= out.size() || (out[from] != '=' && out[from] != ':')) continue;
-      ++from;
-      while (from < out.size() && (out[from] == '"' || out[from] == '\'' || out[from] == ' ')) ++from;
-      const std::size_t end = std::min(out.find_first_of("\"', \t\n&;}", from), out.size());
-      if (end > from) out.replace(from, end - from, "********");
-      at = from;
-    }
-  }
-  return out;
 }
 
 }  // namespace errand::log
