@@ -1,2 +1,59 @@
 // The only file that names concrete drivers: URL scheme -> factory.
 #include <errand/drivers.hpp>
+
+#include "backends/sqlite/backend.hpp"
+#include "brokers/sqlite/broker.hpp"
+#include "core/log.hpp"
+#include "core/text.hpp"
+
+#include <errand/error.hpp>
+
+#include <algorithm>
+#include <array>
+
+namespace errand {
+
+namespace {
+
+struct Driver {
+  std::string_view scheme;
+  std::unique_ptr<Broker> (*broker)(std::string_view url, const TransportOptions& options);
+  std::unique_ptr<ResultBackend> (*backend)(std::string_view url, const TransportOptions& options);
+};
+
+constexpr std::array kDrivers{
+    Driver{"sqlite", sqlite::make_broker, sqlite::make_result_backend},
+    Driver{"db+sqlite", nullptr, sqlite::make_result_backend},
+};
+
+const Driver& driver_for(std::string_view url, bool broker) {
+  const std::size_t colon = url.find("://");
+  const std::string_view scheme = url.substr(0, colon == std::string_view::npos ? url.size() : colon);
+  std::vector<std::string_view> known;
+  std::string listed;
+  for (const Driver& driver : kDrivers) {
+    if ((broker ? driver.broker != nullptr : driver.backend != nullptr)) {
+      if (colon != std::string_view::npos && driver.scheme == scheme) return driver;
+      known.push_back(driver.scheme);
+      listed += (listed.empty() ? "" : ", ") + std::string(driver.scheme) + "://";
+    }
+  }
+  const std::string_view nearest = core::nearest_word(scheme, known);
+  throw Error({.kind = ErrorKind::invalid, .operation = broker ? "broker" : "result_backend", .subject = redact_url(url),
+               .detail = "expected a URL that starts with one of " + listed + ", got '" + core::escape_controls(core::shorten(scheme, 40)) + "'" +
+                         (nearest.empty() ? std::string() : "; did you mean " + std::string(nearest) + "://?")});
+}
+
+}  // namespace
+
+std::unique_ptr<Broker> open_broker(std::string_view url, const TransportOptions& options) {
+  return driver_for(url, true).broker(url, options);
+}
+
+std::unique_ptr<ResultBackend> open_result_backend(std::string_view url, const TransportOptions& options) {
+  return driver_for(url, false).backend(url, options);
+}
+
+std::string redact_url(std::string_view url) { return log::redact(url); }
+
+}  // namespace errand

@@ -1,0 +1,260 @@
+#include "brokers/sqlite/consumer.hpp"
+
+#include "brokers/sqlite/liveness.hpp"
+#include "brokers/sqlite/rows.hpp"
+#include "wire/sqlite/results.hpp"
+
+#include <algorithm>
+
+namespace errand::sqlite {
+
+namespace {
+constexpr Milliseconds kRescueEvery{1'000};   // how soon a dead process's messages are found
+constexpr std::int64_t kPromoteAtOnce = 1'000;
+}  // namespace
+
+SqliteConsumer::SqliteConsumer(std::string path, ConsumeOptions options, std::size_t max_message_bytes)
+    : store_(std::move(path)), options_(std::move(options)), max_message_bytes_(max_message_bytes), waiter_(store_.path(), News::queue) {
+  if (options_.queues.empty()) {
+    throw Error({.kind = ErrorKind::invalid, .operation = "sqlite.consume", .detail = "expected at least one queue, got none"});
+  }
+  owner(store_.database());
+}
+
+// What was handed out and not settled goes back: whoever comes next takes it at once.
+SqliteConsumer::~SqliteConsumer() {
+  try {
+    Database& database = store_.database();
+    Transaction transaction(database);
+    database.query("INSERT INTO ready (queue, urgency, message, deliveries) SELECT m.queue, m.urgency, m.id, l.deliveries FROM lease l"
+                   " JOIN message m ON m.id = l.message WHERE l.owner = ?").bind(owner_).run();
+    const std::int64_t returned = database.query("DELETE FROM lease WHERE owner = ?").bind(owner_).run();
+    database.query("DELETE FROM owner WHERE id = ?").bind(owner_).run();
+    transaction.commit();
+    if (returned > 0) store_.announce(News::queue);
+  } catch (const Error&) {
+    // The file is away; the leases run out by themselves.
+  }
+}
+
+std::int64_t SqliteConsumer::owner(Database& database) {
+  if (owner_ != 0) return owner_;
+  const Process self = this_process();
+  database.query("INSERT INTO owner (name, pid, started, host) VALUES (?,?,?,?)")
+      .bind(options_.owner).bind(self.pid).bind(self.started).bind(self.host).run();
+  return owner_ = database.last_row_id();
+}
+
+std::span<Delivery> SqliteConsumer::next(std::size_t max, Deadline deadline) {
+  deliveries_.clear();
+  if (max == 0) {
+    waiter_.wait_for_wake(deadline);
+    waiter_.take_wake();
+    return {};
+  }
+  for (;;) {
+    waiter_.clear();
+    Database& database = store_.database();
+    const SteadyPoint now = std::chrono::steady_clock::now();
+    if (something_waits(database) || rescue_at_ <= now) claim(max);
+    if (!deliveries_.empty() || waiter_.take_wake() || deadline.passed()) return deliveries_;
+    Deadline until = deadline.earlier(Deadline::at(rescue_at_));
+    if (const auto due = next_due(database)) {
+      until = until.earlier(Deadline::after(Microseconds{std::max<std::int64_t>(0, *due - now_us())}));
+    }
+    waiter_.wait(until);
+  }
+}
+
+// A look without the write lock, so that many idle consumers do not queue for it at every message.
+bool SqliteConsumer::something_waits(Database& database) {
+  for (const std::string& name : options_.queues) {
+    Query query = database.query("SELECT 1 FROM ready WHERE queue = (SELECT id FROM queue WHERE name = ?) LIMIT 1");
+    query.bind(name);
+    if (query.step()) return true;
+  }
+  const auto due = next_due(database);
+  return due && *due <= now_us();
+}
+
+std::optional<std::int64_t> SqliteConsumer::next_due(Database& database) {
+  Query query = database.query("SELECT due FROM parked ORDER BY due LIMIT 1");
+  if (!query.step()) return std::nullopt;
+  return query.integer(0);
+}
+
+void SqliteConsumer::claim(std::size_t max) {
+  Database& database = store_.database();
+  Transaction transaction(database);
+  const std::int64_t now = now_us();
+  promote_parked(database, now);
+  if (const SteadyPoint steady = std::chrono::steady_clock::now(); rescue_at_ <= steady) {
+    rescue(database, now);
+    rescue_at_ = steady + kRescueEvery;
+  }
+  std::int64_t token = 0;
+  {
+    Query query = database.query("SELECT value FROM counter WHERE name = 'token'");
+    if (query.step()) token = query.integer(0);
+  }
+  const std::int64_t first_token = token;
+  const std::int64_t until = now + std::chrono::duration_cast<Microseconds>(options_.lease).count();
+  for (std::size_t i = 0; i < options_.queues.size() && deliveries_.size() < max; ++i) {
+    const std::string& name = options_.queues[(rotation_ + i) % options_.queues.size()];
+    const std::size_t before = deliveries_.size();
+    std::vector<std::int64_t> urgencies;
+    std::int64_t queue = 0;
+    {
+      Query query = database.query(
+          "SELECT r.queue, r.urgency, r.message, r.deliveries, m.meta, m.body FROM ready r JOIN message m ON m.id = r.message"
+          " WHERE r.queue = (SELECT id FROM queue WHERE name = ?) ORDER BY r.urgency, r.message LIMIT ?");
+      query.bind(name).bind(static_cast<std::int64_t>(max - deliveries_.size()));
+      while (query.step()) {
+        queue = query.integer(0);
+        urgencies.push_back(query.integer(1));
+        Delivery& delivery = deliveries_.emplace_back();
+        delivery.receipt = {std::to_string(query.integer(2)), static_cast<std::uint64_t>(++token), name};
+        delivery.deliveries = static_cast<std::uint32_t>(query.integer(3)) + 1;
+        delivery.redelivered = delivery.deliveries > 1;
+        const std::string meta = query.text(4);
+        delivery.message.body = query.blob(5);
+        if (!decode(delivery, meta)) delivery.raw = meta + "\n" + delivery.message.body;
+      }
+    }
+    for (std::size_t k = before; k < deliveries_.size(); ++k) {
+      const Delivery& delivery = deliveries_[k];
+      const std::int64_t message = std::stoll(delivery.receipt.id);
+      database.query("DELETE FROM ready WHERE queue = ? AND urgency = ? AND message = ?").bind(queue).bind(urgencies[k - before]).bind(message).run();
+      database.query("INSERT OR REPLACE INTO lease (message, owner, token, until, deliveries) VALUES (?,?,?,?,?)")
+          .bind(message).bind(owner(database)).bind(static_cast<std::int64_t>(delivery.receipt.token)).bind(until)
+          .bind(static_cast<std::int64_t>(delivery.deliveries)).run();
+    }
+  }
+  rotation_ = (rotation_ + 1) % options_.queues.size();
+  if (token != first_token) database.query("UPDATE counter SET value = ? WHERE name = 'token'").bind(token).run();
+  transaction.commit();
+}
+
+bool SqliteConsumer::decode(Delivery& delivery, std::string_view meta) {
+  try {
+    decode_meta(meta, delivery.message, delivery.route);
+    return true;
+  } catch (const Error& error) {
+    delivery.defect = error.what();
+    return false;
+  }
+}
+
+void SqliteConsumer::promote_parked(Database& database, std::int64_t now) {
+  const std::int64_t moved = database.query(
+      "INSERT INTO ready (queue, urgency, message, deliveries) SELECT m.queue, m.urgency, m.id, p.deliveries FROM"
+      " (SELECT message, deliveries FROM parked WHERE due <= ?1 ORDER BY due LIMIT ?2) p JOIN message m ON m.id = p.message")
+      .bind(now).bind(kPromoteAtOnce).run();
+  if (moved == 0) return;
+  database.query("DELETE FROM parked WHERE (due, message) IN (SELECT due, message FROM parked WHERE due <= ?1 ORDER BY due LIMIT ?2)")
+      .bind(now).bind(kPromoteAtOnce).run();
+}
+
+// Messages of processes that have died, at once, and of leases that ran out, whoever held them.
+void SqliteConsumer::rescue(Database& database, std::int64_t now) {
+  std::vector<std::int64_t> gone;
+  {
+    Query query = database.query("SELECT id, pid, started, host FROM owner WHERE id <> ?");
+    query.bind(owner_);
+    while (query.step()) {
+      if (!may_be_alive({query.integer(1), query.integer(2), query.text(3)})) gone.push_back(query.integer(0));
+    }
+  }
+  for (const std::int64_t id : gone) {
+    database.query("UPDATE lease SET until = 0 WHERE owner = ?").bind(id).run();
+    database.query("DELETE FROM owner WHERE id = ?").bind(id).run();
+  }
+  const std::int64_t back = database.query(
+      "INSERT INTO ready (queue, urgency, message, deliveries) SELECT m.queue, m.urgency, m.id, l.deliveries FROM lease l"
+      " JOIN message m ON m.id = l.message WHERE l.until < ?").bind(now).run();
+  if (back > 0) database.query("DELETE FROM lease WHERE until < ?").bind(now).run();
+}
+
+void SqliteConsumer::apply(Database& database, std::span<const Settlement> settlements) {
+  const std::int64_t now = now_us();
+  for (const Settlement& settlement : settlements) {
+    const std::int64_t message = std::stoll(settlement.receipt.id);
+    std::int64_t deliveries = 0;
+    {
+      Query query = database.query("DELETE FROM lease WHERE message = ? AND token = ? RETURNING deliveries");
+      query.bind(message).bind(static_cast<std::int64_t>(settlement.receipt.token));
+      if (!query.step()) {
+        stale_ += 1;  // the lease ran out and somebody else has the message now
+        continue;
+      }
+      deliveries = query.integer(0);
+      query.run();
+    }
+    switch (settlement.kind) {
+      case Settlement::Kind::ack:
+        database.query("DELETE FROM message WHERE id = ?").bind(message).run();
+        break;
+      case Settlement::Kind::requeue:
+        database.query("INSERT INTO ready (queue, urgency, message, deliveries) SELECT queue, urgency, id, ? FROM message WHERE id = ?")
+            .bind(deliveries).bind(message).run();
+        break;
+      case Settlement::Kind::park:
+        database.query("INSERT INTO parked (due, message, deliveries) VALUES (?,?,?)")
+            .bind(settlement.not_before.time_since_epoch().count()).bind(message)
+            .bind(std::max<std::int64_t>(0, deliveries - 1)).run();
+        break;
+      case Settlement::Kind::dead_letter:
+        database.query("INSERT INTO dead (queue, message, reason, detail, deliveries, first_seen, last_seen)"
+                       " SELECT queue, id, ?, ?, ?, sent_at, ? FROM message WHERE id = ?")
+            .bind(settlement.reason).bind(settlement.detail).bind(deliveries).bind(now).bind(message).run();
+        break;
+    }
+  }
+}
+
+void SqliteConsumer::settle(std::span<const Settlement> settlements) {
+  if (settlements.empty()) return;
+  Database& database = store_.database();
+  {
+    Transaction transaction(database);
+    apply(database, settlements);
+    transaction.commit();
+  }
+  const bool news = std::any_of(settlements.begin(), settlements.end(), [](const Settlement& s) { return s.kind != Settlement::Kind::ack; });
+  if (news) store_.announce(News::queue);
+}
+
+bool SqliteConsumer::commit(const Commit& commit, ResultBackend* results_in) {
+  const auto* user = dynamic_cast<const StoreUser*>(results_in);
+  if (!commit.results.empty() && (user == nullptr || user->store_path() != store_.path())) return false;
+  check_sizes(commit.follow_ups, max_message_bytes_);
+  Database& database = store_.database();
+  {
+    Transaction transaction(database);
+    insert_messages(database, commit.follow_ups);
+    write_results(database, commit.results);
+    apply(database, commit.settlements);
+    transaction.commit();
+  }
+  if (!commit.results.empty()) store_.announce(News::result);
+  const bool news = !commit.follow_ups.empty() || std::any_of(commit.settlements.begin(), commit.settlements.end(), [](const Settlement& s) {
+    return s.kind != Settlement::Kind::ack;
+  });
+  if (news) store_.announce(News::queue);
+  return true;
+}
+
+void SqliteConsumer::extend(std::span<const Receipt> receipts, Milliseconds lease) {
+  if (receipts.empty()) return;
+  const std::int64_t until = now_us() + std::chrono::duration_cast<Microseconds>(lease).count();
+  Database& database = store_.database();
+  Transaction transaction(database);
+  for (const Receipt& receipt : receipts) {
+    const std::int64_t held = database.query("UPDATE lease SET until = ? WHERE message = ? AND token = ?")
+        .bind(until).bind(std::stoll(receipt.id)).bind(static_cast<std::int64_t>(receipt.token)).run();
+    if (held == 0) stale_ += 1;
+  }
+  transaction.commit();
+}
+
+}  // namespace errand::sqlite

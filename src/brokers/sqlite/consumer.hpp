@@ -1,0 +1,43 @@
+#pragma once
+// SqliteConsumer: claims messages under a lease. Claiming, settling and storing results are one transaction each.
+
+#include "wire/sqlite/store.hpp"
+
+#include <errand/broker.hpp>
+
+namespace errand::sqlite {
+
+class SqliteConsumer final : public Consumer {
+ public:
+  SqliteConsumer(std::string path, ConsumeOptions options, std::size_t max_message_bytes);
+  ~SqliteConsumer() override;
+
+  std::span<Delivery> next(std::size_t max, Deadline deadline) override;
+  void settle(std::span<const Settlement> settlements) override;
+  void extend(std::span<const Receipt> receipts, Milliseconds lease) override;
+  void wake() noexcept override { waiter_.wake(); }
+  bool commit(const Commit& commit, ResultBackend* results_in) override;
+  std::size_t stale() const noexcept override { return stale_; }
+
+ private:
+  void claim(std::size_t max);
+  std::int64_t owner(Database& database);
+  bool something_waits(Database& database);
+  std::optional<std::int64_t> next_due(Database& database);
+  void apply(Database& database, std::span<const Settlement> settlements);
+  void promote_parked(Database& database, std::int64_t now);
+  void rescue(Database& database, std::int64_t now);
+  bool decode(Delivery& delivery, std::string_view meta);
+
+  Store store_;
+  ConsumeOptions options_;
+  std::size_t max_message_bytes_;
+  Waiter waiter_;
+  std::vector<Delivery> deliveries_;
+  std::int64_t owner_ = 0;
+  std::size_t rotation_ = 0;       // which queue is asked first
+  SteadyPoint rescue_at_{};
+  std::size_t stale_ = 0;
+};
+
+}  // namespace errand::sqlite

@@ -1,0 +1,96 @@
+#include "brokers/sqlite/rows.hpp"
+
+#include "core/text.hpp"
+
+#include <algorithm>
+
+namespace errand::sqlite {
+
+namespace {
+constexpr JsonStyle kCompact{.spaces = false, .ascii = false};
+
+void check_queue_name(std::string_view name) {
+  const bool controls = std::any_of(name.begin(), name.end(), [](char c) { return static_cast<unsigned char>(c) < 0x20; });
+  if (!name.empty() && name.size() <= 255 && !controls) return;
+  throw Error({.kind = ErrorKind::invalid, .operation = "sqlite.publish", .subject = core::shorten(core::escape_controls(name), 80),
+               .detail = "expected a queue name of 1 to 255 bytes without control characters"});
+}
+}  // namespace
+
+std::string encode_meta(const Message& message, const Route& route) {
+  std::string meta = "{\"headers\":";
+  write_json(meta, Value(message.headers), kCompact);
+  meta += ",\"properties\":";
+  write_json(meta, Value(message.properties), kCompact);
+  for (const auto& [name, text] : {std::pair<std::string_view, const std::string&>{"content_type", message.content_type},
+                                   {"content_encoding", message.content_encoding},
+                                   {"exchange", route.exchange},
+                                   {"routing_key", route.routing_key}}) {
+    meta += ",\"" + std::string(name) + "\":";
+    write_json(meta, Value(text), kCompact);
+  }
+  return meta + "}";
+}
+
+void decode_meta(std::string_view text, Message& message, Route& route) {
+  Value meta = parse_json(text, JsonLimits{.nodes = 1'000'000, .bytes = 64u << 20});
+  Object& fields = meta.as_object();
+  const auto take = [&](std::string_view name) -> Value {
+    Value* found = fields.find(name);
+    return found == nullptr ? Value() : std::move(*found);
+  };
+  message.headers = std::move(take("headers").as_object());
+  message.properties = std::move(take("properties").as_object());
+  message.content_type = fields.at("content_type").as_text();
+  message.content_encoding = fields.at("content_encoding").as_text();
+  route.exchange = fields.at("exchange").as_text();
+  route.routing_key = fields.at("routing_key").as_text();
+}
+
+std::optional<std::int64_t> find_queue(Database& database, std::string_view name) {
+  Query query = database.query("SELECT id FROM queue WHERE name = ?");
+  query.bind(name);
+  if (!query.step()) return std::nullopt;
+  return query.integer(0);
+}
+
+std::int64_t queue_id(Database& database, std::string_view name) {
+  if (const auto known = find_queue(database, name)) return *known;
+  check_queue_name(name);
+  database.query("INSERT INTO queue (name) VALUES (?)").bind(name).run();
+  return database.last_row_id();
+}
+
+std::int64_t urgency_of(int priority) noexcept { return 9 - std::clamp(priority, 0, 9); }
+
+void check_sizes(std::span<const Envelope> envelopes, std::size_t limit) {
+  for (const Envelope& envelope : envelopes) {
+    const std::size_t size = envelope.message.body.size();
+    if (size <= limit) continue;
+    throw Error({.kind = ErrorKind::invalid, .operation = "sqlite.publish", .subject = envelope.route.routing_key,
+                 .detail = "expected a message of at most " + std::to_string(limit) + " bytes (limit max_message_bytes), got " +
+                           std::to_string(size) + "; pass a reference to the data instead"});
+  }
+}
+
+void insert_messages(Database& database, std::span<const Envelope> envelopes) {
+  const std::int64_t now = now_us();
+  for (const Envelope& envelope : envelopes) {
+    // Direct exchanges have the queue's own name, so exchange or key name the queue.
+    const std::string& name = envelope.route.routing_key.empty() ? envelope.route.exchange : envelope.route.routing_key;
+    const std::int64_t queue = queue_id(database, name);
+    const std::int64_t urgency = urgency_of(envelope.priority);
+    const std::string meta = encode_meta(envelope.message, envelope.route);
+    database.query("INSERT INTO message (queue, urgency, meta, body, sent_at) VALUES (?,?,?,?,?)")
+        .bind(queue).bind(urgency).bind(meta).bind_blob(envelope.message.body).bind(now).run();
+    const std::int64_t message = database.last_row_id();
+    const std::int64_t due = envelope.not_before ? envelope.not_before->time_since_epoch().count() : 0;
+    if (due > now) {
+      database.query("INSERT INTO parked (due, message, deliveries) VALUES (?,?,0)").bind(due).bind(message).run();
+    } else {
+      database.query("INSERT INTO ready (queue, urgency, message, deliveries) VALUES (?,?,?,0)").bind(queue).bind(urgency).bind(message).run();
+    }
+  }
+}
+
+}  // namespace errand::sqlite

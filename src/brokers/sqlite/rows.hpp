@@ -1,0 +1,28 @@
+#pragma once
+// Messages as rows: everything but the body as one JSON text, the body as it is.
+
+#include "wire/sqlite/store.hpp"
+
+#include <errand/broker.hpp>
+
+namespace errand::sqlite {
+
+/// {"headers": ..., "properties": ..., "content_type": ..., "content_encoding": ..., "exchange": ..., "routing_key": ...}
+std::string encode_meta(const Message& message, const Route& route);
+/// Fills message and route; throws Error{invalid} when the text is damaged.
+void decode_meta(std::string_view meta, Message& message, Route& route);
+
+/// Id of a queue by name; made when it is missing. Inside a transaction.
+std::int64_t queue_id(Database& database, std::string_view name);
+std::optional<std::int64_t> find_queue(Database& database, std::string_view name);
+
+/// 0 is served first: the urgency that a priority has. 9 is the most urgent priority, as on RabbitMQ.
+std::int64_t urgency_of(int priority) noexcept;
+
+/// Inserts messages, parked or ready. Inside a transaction. Throws Error{invalid} for a bad queue name.
+void insert_messages(Database& database, std::span<const Envelope> envelopes);
+
+/// Throws Error{invalid} before anything is written when a message is over the limit.
+void check_sizes(std::span<const Envelope> envelopes, std::size_t limit);
+
+}  // namespace errand::sqlite

@@ -1,0 +1,191 @@
+#include "wire/sqlite/database.hpp"
+
+#include <cerrno>
+#include <cstring>
+#include <fcntl.h>
+#include <sqlite3.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <utility>
+
+namespace errand::sqlite {
+
+void throw_sqlite(int code, std::string_view operation, std::string_view path, std::string_view message) {
+  ErrorKind kind = ErrorKind::bug;
+  std::string detail(message);
+  switch (code & 0xff) {
+    case SQLITE_BUSY:
+    case SQLITE_LOCKED:
+      kind = ErrorKind::overloaded;
+      detail = "another process kept the file locked for too long; try again";
+      break;
+    case SQLITE_FULL:
+      kind = ErrorKind::overloaded;
+      detail = "the disk is full; nothing was written. Free some space, then try again";
+      break;
+    case SQLITE_IOERR:
+      kind = ErrorKind::unavailable;
+      detail = "input or output failed (" + detail + "); check the disk";
+      break;
+    case SQLITE_CORRUPT:
+    case SQLITE_NOTADB:
+      kind = ErrorKind::conflict;
+      detail = "the file is damaged or no SQLite database (" + detail +
+               "). It was left as it is; recover it with the sqlite3 program's .recover, or name another file";
+      break;
+    case SQLITE_READONLY:
+    case SQLITE_PERM:
+    case SQLITE_AUTH:
+      kind = ErrorKind::denied;
+      detail = "expected the right to write the file and its directory (" + detail + ")";
+      break;
+    case SQLITE_CANTOPEN:
+      kind = ErrorKind::denied;
+      detail = "the file cannot be opened (" + detail + "); check the directory and its rights";
+      break;
+    case SQLITE_TOOBIG:
+      kind = ErrorKind::invalid;
+      detail = "expected a value within SQLite's limits, got a larger one";
+      break;
+    default: break;
+  }
+  throw Error({.kind = kind, .operation = std::string(operation), .subject = std::string(path), .detail = std::move(detail),
+               .code = std::string("SQLITE_") + sqlite3_errstr(code)});
+}
+
+Query::Query(sqlite3* db, sqlite3_stmt* statement, std::string_view operation)
+    : db_(db), statement_(statement), operation_(operation) {}
+
+Query::Query(Query&& other) noexcept
+    : db_(other.db_), statement_(std::exchange(other.statement_, nullptr)), operation_(other.operation_), next_(other.next_) {}
+
+Query::~Query() {
+  if (statement_ == nullptr) return;
+  sqlite3_reset(statement_);
+  sqlite3_clear_bindings(statement_);
+}
+
+void Query::check(int code) const {
+  if (code == SQLITE_OK) return;
+  const char* file = sqlite3_db_filename(db_, "main");
+  throw_sqlite(sqlite3_extended_errcode(db_), operation_, file == nullptr ? "" : file, sqlite3_errmsg(db_));
+}
+
+Query& Query::bind(std::int64_t value) {
+  check(sqlite3_bind_int64(statement_, next_++, value));
+  return *this;
+}
+Query& Query::bind(std::string_view text) {
+  check(sqlite3_bind_text64(statement_, next_++, text.data() == nullptr ? "" : text.data(), text.size(), SQLITE_STATIC, SQLITE_UTF8));
+  return *this;
+}
+Query& Query::bind_blob(std::string_view bytes) {
+  check(sqlite3_bind_blob64(statement_, next_++, bytes.data() == nullptr ? "" : bytes.data(), bytes.size(), SQLITE_STATIC));
+  return *this;
+}
+Query& Query::bind_null() {
+  check(sqlite3_bind_null(statement_, next_++));
+  return *this;
+}
+
+bool Query::step() {
+  const int code = sqlite3_step(statement_);
+  if (code == SQLITE_ROW) return true;
+  if (code == SQLITE_DONE) return false;
+  check(code);
+  return false;
+}
+
+std::int64_t Query::run() {
+  while (step()) {
+  }
+  return sqlite3_changes64(db_);
+}
+
+std::int64_t Query::integer(int column) const { return sqlite3_column_int64(statement_, column); }
+std::string Query::text(int column) const {
+  const auto* data = reinterpret_cast<const char*>(sqlite3_column_text(statement_, column));
+  return data == nullptr ? std::string() : std::string(data, static_cast<std::size_t>(sqlite3_column_bytes(statement_, column)));
+}
+std::string Query::blob(int column) const {
+  const auto* data = static_cast<const char*>(sqlite3_column_blob(statement_, column));
+  return data == nullptr ? std::string() : std::string(data, static_cast<std::size_t>(sqlite3_column_bytes(statement_, column)));
+}
+bool Query::is_null(int column) const { return sqlite3_column_type(statement_, column) == SQLITE_NULL; }
+
+namespace {
+// Makes the file private before SQLite does with the process's umask, and looks whether it may be ours to open.
+void prepare_file(const std::string& path) {
+  const auto fail = [&](ErrorKind kind, std::string detail) {
+    throw Error({.kind = kind, .operation = "sqlite.open", .subject = path, .detail = std::move(detail)});
+  };
+  const int fd = open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+  if (fd < 0) {
+    const int code = errno;
+    const std::string why = std::strerror(code);
+    if (code == ENOENT || code == ENOTDIR) fail(ErrorKind::invalid, "expected a file in a directory that exists (" + why + "); create the directory first");
+    if (code == EISDIR) fail(ErrorKind::invalid, "expected a file, got a directory");
+    if (code == EACCES || code == EPERM || code == EROFS) fail(ErrorKind::denied, "expected the right to write the file (" + why + ")");
+    fail(ErrorKind::unavailable, why);
+  }
+  char magic[16] = {};
+  const ssize_t got = pread(fd, magic, sizeof magic, 0);
+  close(fd);
+  if (got > 0 && (got < static_cast<ssize_t>(sizeof magic) || std::memcmp(magic, "SQLite format 3", 16) != 0)) {
+    fail(ErrorKind::conflict, "expected a database of Errand or no file, got a file of another kind; it was left as it is");
+  }
+}
+}  // namespace
+
+Database::Database(std::string path, int busy_ms) : path_(std::move(path)) {
+  prepare_file(path_);
+  const int code = sqlite3_open_v2(path_.c_str(), &db_, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, nullptr);
+  if (code != SQLITE_OK) {
+    const std::string message = db_ == nullptr ? "out of memory" : sqlite3_errmsg(db_);
+    sqlite3_close_v2(db_);
+    throw_sqlite(code, "sqlite.open", path_, message);
+  }
+  sqlite3_extended_result_codes(db_, 1);
+  sqlite3_busy_timeout(db_, busy_ms);
+}
+
+Database::~Database() {
+  for (auto& [sql, statement] : statements_) sqlite3_finalize(statement);
+  sqlite3_close_v2(db_);
+}
+
+Query Database::query(const char* sql) {
+  sqlite3_stmt*& statement = statements_[sql];
+  if (statement == nullptr) {
+    const int code = sqlite3_prepare_v3(db_, sql, -1, SQLITE_PREPARE_PERSISTENT, &statement, nullptr);
+    if (code != SQLITE_OK) throw_sqlite(sqlite3_extended_errcode(db_), "sqlite.prepare", path_, sqlite3_errmsg(db_));
+  }
+  return Query(db_, statement, "sqlite");
+}
+
+void Database::execute(const char* sql) {
+  if (sqlite3_exec(db_, sql, nullptr, nullptr, nullptr) != SQLITE_OK) {
+    throw_sqlite(sqlite3_extended_errcode(db_), "sqlite", path_, sqlite3_errmsg(db_));
+  }
+}
+
+std::int64_t Database::last_row_id() const noexcept { return sqlite3_last_insert_rowid(db_); }
+bool Database::in_transaction() const noexcept { return sqlite3_get_autocommit(db_) == 0; }
+
+Transaction::Transaction(Database& database) : database_(database) { database_.query("BEGIN IMMEDIATE").run(); }
+
+Transaction::~Transaction() {
+  if (done_ || !database_.in_transaction()) return;
+  try {
+    database_.query("ROLLBACK").run();
+  } catch (const Error&) {
+    // SQLite has rolled back by itself; there is nothing left to undo.
+  }
+}
+
+void Transaction::commit() {
+  database_.query("COMMIT").run();
+  done_ = true;
+}
+
+}  // namespace errand::sqlite

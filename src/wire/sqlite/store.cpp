@@ -1,0 +1,181 @@
+#include "wire/sqlite/store.hpp"
+
+#include <algorithm>
+#include <chrono>
+#include <climits>
+#include <cstdlib>
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <poll.h>
+#include <sys/inotify.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+namespace errand::sqlite {
+
+namespace {
+
+constexpr int kBusyMs = 10'000;             // how long one writer waits for another
+constexpr int kBlindPollMs = 100;           // without inotify: ten looks a second
+constexpr int kNetPollMs = 1'000;           // with it: a net under lost news
+constexpr std::int64_t kApplicationId = 0x45727264;  // "Errd"
+constexpr std::int64_t kSchemaVersion = 1;
+
+constexpr const char* kSchema = R"sql(
+CREATE TABLE queue (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
+CREATE TABLE message (id INTEGER PRIMARY KEY AUTOINCREMENT, queue INTEGER NOT NULL, urgency INTEGER NOT NULL,
+  meta TEXT NOT NULL, body BLOB NOT NULL, sent_at INTEGER NOT NULL);
+CREATE TABLE ready (queue INTEGER NOT NULL, urgency INTEGER NOT NULL, message INTEGER NOT NULL, deliveries INTEGER NOT NULL,
+  PRIMARY KEY (queue, urgency, message)) WITHOUT ROWID;
+CREATE TABLE parked (due INTEGER NOT NULL, message INTEGER NOT NULL, deliveries INTEGER NOT NULL,
+  PRIMARY KEY (due, message)) WITHOUT ROWID;
+CREATE TABLE lease (message INTEGER PRIMARY KEY, owner INTEGER NOT NULL, token INTEGER NOT NULL, until INTEGER NOT NULL,
+  deliveries INTEGER NOT NULL);
+CREATE TABLE owner (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL, pid INTEGER NOT NULL, started INTEGER NOT NULL,
+  host TEXT NOT NULL);
+CREATE TABLE counter (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
+INSERT INTO counter VALUES ('token', 0);
+CREATE TABLE dead (id INTEGER PRIMARY KEY AUTOINCREMENT, queue INTEGER NOT NULL, message INTEGER NOT NULL, reason TEXT NOT NULL,
+  detail TEXT NOT NULL, deliveries INTEGER NOT NULL, first_seen INTEGER NOT NULL, last_seen INTEGER NOT NULL);
+CREATE INDEX dead_by_queue ON dead (queue, id);
+CREATE TABLE result (number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, state TEXT NOT NULL, result TEXT NOT NULL,
+  traceback TEXT NOT NULL, children TEXT NOT NULL, done_at INTEGER, group_id TEXT NOT NULL, parent_id TEXT NOT NULL,
+  token INTEGER NOT NULL, retries INTEGER NOT NULL, extended INTEGER NOT NULL, name TEXT NOT NULL, args TEXT NOT NULL,
+  kwargs TEXT NOT NULL, worker TEXT NOT NULL, queue TEXT NOT NULL, written_at INTEGER NOT NULL);
+CREATE TABLE task_group (id TEXT PRIMARY KEY, members TEXT NOT NULL, written_at INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE chord (group_id TEXT PRIMARY KEY, size INTEGER NOT NULL, fired INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID;
+CREATE TABLE chord_part (group_id TEXT NOT NULL, member TEXT NOT NULL, position INTEGER, state TEXT NOT NULL, result TEXT NOT NULL,
+  PRIMARY KEY (group_id, member)) WITHOUT ROWID;
+CREATE TABLE broadcast (id INTEGER PRIMARY KEY AUTOINCREMENT, exchange TEXT NOT NULL, routing_key TEXT NOT NULL, meta TEXT NOT NULL,
+  body BLOB NOT NULL, sent_at INTEGER NOT NULL);
+)sql";
+
+std::string news_path(const std::string& path, News news) { return path + (news == News::queue ? "-wake" : "-done"); }
+
+core::UniqueFd open_news(const std::string& path, News news) {
+  return core::UniqueFd(::open(news_path(path, news).c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+}
+
+std::int64_t pragma(Database& database, const char* sql) {
+  Query query = database.query(sql);
+  return query.step() ? query.integer(0) : 0;
+}
+
+[[noreturn]] void refuse(const std::string& path, ErrorKind kind, std::string detail) {
+  throw Error({.kind = kind, .operation = "sqlite.open", .subject = path, .detail = std::move(detail)});
+}
+
+// SQLite's locks do not hold on network file systems, and what is lost then cannot be found again.
+void refuse_network_file_system(const std::string& path) {
+  struct statfs info {};
+  if (statfs(path.c_str(), &info) != 0) return;
+  constexpr long kCifs = 0xff534d42L, kSmb2 = 0xfe534d42L, kFuse = 0x65735546L;
+  const auto type = static_cast<long>(info.f_type);
+  const bool network = type == NFS_SUPER_MAGIC || type == SMB_SUPER_MAGIC || type == kCifs || type == kSmb2 || type == kFuse;
+  if (network && std::getenv("ERRAND_SQLITE_FORCE") == nullptr) {
+    refuse(path, ErrorKind::unsupported,
+           "expected a local file system, got a network or user-space one, whose file locks cannot be trusted; set "
+           "ERRAND_SQLITE_FORCE=1 to use it all the same");
+  }
+}
+
+void ensure_schema(Database& database) {
+  database.execute("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;");
+  if (pragma(database, "PRAGMA application_id") == kApplicationId && pragma(database, "PRAGMA user_version") == kSchemaVersion) return;
+  Transaction transaction(database);
+  const std::int64_t application = pragma(database, "PRAGMA application_id");
+  const std::int64_t version = pragma(database, "PRAGMA user_version");
+  if (application == kApplicationId && version == kSchemaVersion) return;  // another process has just made it
+  if (application == kApplicationId) {
+    refuse(database.path(), ErrorKind::conflict,
+           "expected schema version " + std::to_string(kSchemaVersion) + ", got " + std::to_string(version) + "; use the version of Errand that wrote it");
+  }
+  if (application != 0 || pragma(database, "SELECT count(*) FROM sqlite_master") != 0) {
+    refuse(database.path(), ErrorKind::conflict, "expected a database of Errand or no file, got another program's database; it was left as it is");
+  }
+  database.execute(kSchema);
+  database.execute("PRAGMA application_id = 1165128292; PRAGMA user_version = 1;");
+  transaction.commit();
+}
+static_assert(kApplicationId == 1165128292 && kSchemaVersion == 1, "the pragma above takes no parameters");
+
+}  // namespace
+
+std::int64_t now_us() noexcept {
+  return std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::system_clock::now().time_since_epoch()).count();
+}
+
+std::string path_of_url(std::string_view url) {
+  for (const std::string_view prefix : {std::string_view("db+sqlite://"), std::string_view("sqlite://")}) {
+    if (url.substr(0, prefix.size()) != prefix) continue;
+    url.remove_prefix(prefix.size());
+    if (url.empty() || url == "/") return "errand.db";
+    if (url.front() != '/') {
+      throw Error({.kind = ErrorKind::invalid, .operation = "sqlite.url", .subject = std::string(url),
+                   .detail = "expected sqlite:///relative.db or sqlite:////absolute.db, got a host name"});
+    }
+    return std::string(url.substr(1));
+  }
+  throw Error({.kind = ErrorKind::invalid, .operation = "sqlite.url", .subject = std::string(url), .detail = "expected sqlite:///file.db"});
+}
+
+Store::Store(std::string path) : path_(std::move(path)) {}
+Store::~Store() {
+  if (pid_ != getpid()) forget();
+}
+
+void Store::forget() noexcept {
+  // The parent's handle: closing it here would drop the parent's file locks.
+  static_cast<void>(database_.release());
+}
+
+Database& Store::database() {
+  if (database_ && pid_ == getpid()) return *database_;
+  if (database_) forget();
+  open();
+  return *database_;
+}
+
+void Store::open() {
+  auto database = std::make_unique<Database>(path_, kBusyMs);
+  refuse_network_file_system(path_);
+  ensure_schema(*database);
+  queue_news_ = open_news(path_, News::queue);
+  result_news_ = open_news(path_, News::result);
+  database_ = std::move(database);
+  pid_ = getpid();
+}
+
+void Store::announce(News news) noexcept {
+  const int fd = news == News::queue ? queue_news_.get() : result_news_.get();
+  // One byte at the start: inotify tells every waiter of the change. If it fails they look within a second.
+  [[maybe_unused]] const ssize_t written = pwrite(fd, "!", 1, 0);
+}
+
+Waiter::Waiter(const std::string& path, News news) {
+  const core::UniqueFd exists = open_news(path, news);
+  core::UniqueFd watch(inotify_init1(IN_CLOEXEC | IN_NONBLOCK));
+  if (watch && inotify_add_watch(watch.get(), news_path(path, news).c_str(), IN_MODIFY) >= 0) inotify_ = std::move(watch);
+}
+
+void Waiter::clear() noexcept {
+  char events[16 * (sizeof(inotify_event) + NAME_MAX + 1)];
+  while (inotify_ && read(inotify_.get(), events, sizeof events) > 0) {
+  }
+}
+
+bool Waiter::wait(Deadline deadline) noexcept {
+  pollfd waits[2] = {{woken_.fd(), POLLIN, 0}, {inotify_.get(), POLLIN, 0}};
+  const int net = inotify_ ? kNetPollMs : kBlindPollMs;
+  const int left = deadline.poll_timeout();
+  const int timeout = left < 0 ? net : std::min(left, net);
+  const int got = poll(waits, inotify_ ? 2 : 1, timeout);
+  return got > 0 || !deadline.passed();
+}
+
+bool Waiter::wait_for_wake(Deadline deadline) noexcept {
+  pollfd waits{woken_.fd(), POLLIN, 0};
+  return poll(&waits, 1, deadline.poll_timeout()) > 0;
+}
+
+}  // namespace errand::sqlite

@@ -1,0 +1,70 @@
+#pragma once
+// The one file that is broker and result backend: its schema, how it is opened, and how processes that share it wake
+// each other. Layout in docs/protocol/sqlite.md.
+
+#include "core/fd.hpp"
+#include "wire/sqlite/database.hpp"
+
+#include <errand/time.hpp>
+
+#include <sys/types.h>
+
+namespace errand::sqlite {
+
+/// Which of the two kinds of news.
+enum class News { queue, result };
+
+/// A connection to the store with its schema in place. One thread; after fork() the child gets a new one by itself.
+class Store {
+ public:
+  explicit Store(std::string path);
+  ~Store();
+  const std::string& path() const noexcept { return path_; }
+  /// Opens on first use and in a forked child.
+  Database& database();
+  /// Tells everybody who waits. Call after the transaction has committed.
+  void announce(News news) noexcept;
+
+ private:
+  void open();
+  void forget() noexcept;
+  std::string path_;
+  std::unique_ptr<Database> database_;
+  core::UniqueFd queue_news_, result_news_;
+  pid_t pid_ = 0;
+};
+
+/// Waits for news of one kind, or for a wake-up from another thread.
+class Waiter {
+ public:
+  Waiter(const std::string& path, News news);
+  /// Forgets news so far. Call before looking into the store, so that none is missed between looking and waiting.
+  void clear() noexcept;
+  /// Returns at news, at wake() or at the deadline; true unless the deadline passed.
+  bool wait(Deadline deadline) noexcept;
+  /// Only for wake() or the deadline.
+  bool wait_for_wake(Deadline deadline) noexcept;
+  void wake() noexcept { woken_.signal(); }
+  /// Takes a wake-up that came meanwhile.
+  bool take_wake() noexcept { return woken_.clear(); }
+
+ private:
+  core::UniqueFd inotify_;  // none when the system has no instance left: then the waiter looks ten times a second
+  core::EventFd woken_;
+};
+
+/// A result backend that keeps its records in a store, so that a consumer of the same file can write them in its own
+/// transaction.
+class StoreUser {
+ public:
+  virtual ~StoreUser() = default;
+  virtual const std::string& store_path() const noexcept = 0;
+};
+
+/// Microseconds since 1970: how times stand in the file.
+std::int64_t now_us() noexcept;
+
+/// The path in sqlite:///relative.db, sqlite:////absolute.db, db+sqlite:///...; "sqlite://" is errand.db.
+std::string path_of_url(std::string_view url);
+
+}  // namespace errand::sqlite
