@@ -6,8 +6,8 @@
 //   enum class Size { small, large };
 //   ERRAND_ENUM(Size, small, large)                  // an enum by its names
 //
-// Known: integers (range checked), floats, bool, text, Bytes, optional, vector, array, set, map with text keys, pair
-// and tuple, enums, durations (seconds), time points (ISO 8601), user structs, Secret<T>, and Value for anything.
+// Known: integers (range checked), floats, bool, text, Bytes, optional, vector, list, array, set, map with text keys,
+// pair and tuple, enums, durations (seconds), time points (ISO 8601), user structs, Secret<T>, and Value for anything.
 
 #include <errand/error.hpp>
 #include <errand/time.hpp>
@@ -15,8 +15,12 @@
 
 #include <array>
 #include <chrono>
+#include <cmath>
 #include <concepts>
+#include <cstddef>
+#include <cstdint>
 #include <limits>
+#include <list>
 #include <map>
 #include <optional>
 #include <set>
@@ -25,6 +29,7 @@
 #include <tuple>
 #include <type_traits>
 #include <unordered_map>
+#include <unordered_set>
 #include <utility>
 #include <vector>
 
@@ -75,6 +80,38 @@ inline constexpr bool is_optional = false;
 template <class T>
 inline constexpr bool is_optional<std::optional<T>> = true;
 
+/// Whether a Secret stands anywhere inside the type: the whole argument is then masked.
+template <class T>
+struct HoldsSecret : std::false_type {};
+template <class T>
+struct HoldsSecret<Secret<T>> : std::true_type {};
+template <class T>
+inline constexpr bool holds_secret = HoldsSecret<std::remove_cvref_t<T>>::value;
+template <class T>
+  requires(holds_secret<T>)
+struct HoldsSecret<std::optional<T>> : std::true_type {};
+template <class T>
+  requires(holds_secret<T>)
+struct HoldsSecret<std::vector<T>> : std::true_type {};
+template <class T>
+  requires(holds_secret<T>)
+struct HoldsSecret<std::list<T>> : std::true_type {};
+template <class T, std::size_t N>
+  requires(holds_secret<T>)
+struct HoldsSecret<std::array<T, N>> : std::true_type {};
+template <class K, class T>
+  requires(holds_secret<T>)
+struct HoldsSecret<std::map<K, T>> : std::true_type {};
+template <class K, class T>
+  requires(holds_secret<T>)
+struct HoldsSecret<std::unordered_map<K, T>> : std::true_type {};
+template <class A, class B>
+  requires(holds_secret<A> || holds_secret<B>)
+struct HoldsSecret<std::pair<A, B>> : std::true_type {};
+template <class... T>
+  requires((holds_secret<T> || ...))
+struct HoldsSecret<std::tuple<T...>> : std::true_type {};
+
 }  // namespace codec
 
 template <>
@@ -100,19 +137,24 @@ template <class T>
   requires(std::integral<T> && !std::same_as<T, bool> && !std::same_as<T, char>)
 struct Codec<T> {
   static Value encode(T value) {
-    if constexpr (std::is_signed_v<T>) return Value(static_cast<long long>(value));
-    else return Value(static_cast<unsigned long long>(value));
+    if constexpr (std::is_signed_v<T>)
+      return Value(static_cast<long long>(value));
+    else
+      return Value(static_cast<unsigned long long>(value));
   }
   static T decode(const Value& value, std::string_view where) {
     const auto inside = [&](auto wide) {
       if (!std::in_range<T>(wide)) {
-        codec::wrong_value(where, "expected " + words() + " from " + std::to_string(std::numeric_limits<T>::min()) + " to " +
-                                      std::to_string(std::numeric_limits<T>::max()) + ", got " + std::to_string(wide));
+        codec::wrong_value(where, "expected " + words() + " from " + std::to_string(std::numeric_limits<T>::min()) +
+                                      " to " + std::to_string(std::numeric_limits<T>::max()) + ", got " +
+                                      std::to_string(wide));
       }
       return static_cast<T>(wide);
     };
-    if constexpr (std::is_signed_v<T>) return inside(codec::to_int64(value, where));
-    else return inside(codec::to_uint64(value, where));
+    if constexpr (std::is_signed_v<T>)
+      return inside(codec::to_int64(value, where));
+    else
+      return inside(codec::to_uint64(value, where));
   }
   static Value schema() {
     Object schema{{"type", "integer"}};
@@ -126,7 +168,16 @@ struct Codec<T> {
 template <std::floating_point T>
 struct Codec<T> {
   static Value encode(T value) { return Value(static_cast<double>(value)); }
-  static T decode(const Value& value, std::string_view where) { return static_cast<T>(codec::to_double(value, where)); }
+  static T decode(const Value& value, std::string_view where) {
+    const double wide = codec::to_double(value, where);
+    if constexpr (sizeof(T) < sizeof(double)) {
+      if (std::isfinite(wide) && std::fabs(wide) > static_cast<double>(std::numeric_limits<T>::max())) {
+        codec::wrong_value(
+            where, "expected a float within its " + std::to_string(sizeof(T) * 8) + " bits, got " + to_json(value));
+      }
+    }
+    return static_cast<T>(wide);
+  }
   static Value schema() { return Value::object({{"type", "number"}}); }
   static std::string words() { return "float"; }
 };
@@ -188,20 +239,40 @@ struct Codec<std::vector<T>> : codec::List<std::vector<T>, T> {
     std::vector<T> items;
     const Array& array = codec::List<std::vector<T>, T>::checked(value, where);
     items.reserve(array.size());
-    for (std::size_t i = 0; i < array.size(); ++i) items.push_back(Codec<T>::decode(array[i], codec::at_index(where, i)));
+    for (std::size_t i = 0; i < array.size(); ++i)
+      items.push_back(Codec<T>::decode(array[i], codec::at_index(where, i)));
     return items;
   }
 };
 
 template <class T>
-struct Codec<std::set<T>> : codec::List<std::set<T>, T> {
-  static std::set<T> decode(const Value& value, std::string_view where) {
-    std::set<T> items;
-    const Array& array = codec::List<std::set<T>, T>::checked(value, where);
-    for (std::size_t i = 0; i < array.size(); ++i) items.insert(Codec<T>::decode(array[i], codec::at_index(where, i)));
+struct Codec<std::list<T>> : codec::List<std::list<T>, T> {
+  static std::list<T> decode(const Value& value, std::string_view where) {
+    std::list<T> items;
+    const Array& array = codec::List<std::list<T>, T>::checked(value, where);
+    for (std::size_t i = 0; i < array.size(); ++i)
+      items.push_back(Codec<T>::decode(array[i], codec::at_index(where, i)));
     return items;
   }
 };
+
+namespace codec {
+/// JSON has no sets: a list, whose doubled items count once.
+template <class C, class T>
+struct SetOf : List<C, T> {
+  static C decode(const Value& value, std::string_view where) {
+    C items;
+    const Array& array = List<C, T>::checked(value, where);
+    for (std::size_t i = 0; i < array.size(); ++i) items.insert(Codec<T>::decode(array[i], at_index(where, i)));
+    return items;
+  }
+};
+}  // namespace codec
+
+template <class T>
+struct Codec<std::set<T>> : codec::SetOf<std::set<T>, T> {};
+template <class T>
+struct Codec<std::unordered_set<T>> : codec::SetOf<std::unordered_set<T>, T> {};
 
 template <class T, std::size_t N>
 struct Codec<std::array<T, N>> : codec::List<std::array<T, N>, T> {
@@ -213,6 +284,12 @@ struct Codec<std::array<T, N>> : codec::List<std::array<T, N>, T> {
     std::array<T, N> items{};
     for (std::size_t i = 0; i < N; ++i) items[i] = Codec<T>::decode(array[i], codec::at_index(where, i));
     return items;
+  }
+  static Value schema() {
+    Value schema = codec::List<std::array<T, N>, T>::schema();
+    schema.as_object().set("minItems", Value(N));
+    schema.as_object().set("maxItems", Value(N));
+    return schema;
   }
 };
 
@@ -250,12 +327,15 @@ struct Codec<std::tuple<T...>> {
     const Array* array = value.if_array();
     if (array == nullptr) codec::wrong_type(where, words(), value);
     if (array->size() != sizeof...(T)) {
-      codec::wrong_value(where, "expected " + std::to_string(sizeof...(T)) + " items, got " + std::to_string(array->size()));
+      codec::wrong_value(where,
+                         "expected " + std::to_string(sizeof...(T)) + " items, got " + std::to_string(array->size()));
     }
     return decode_each(*array, where, std::index_sequence_for<T...>());
   }
   static Value schema() {
-    return Value::object({{"type", "array"}, {"prefixItems", Value(Array{Codec<T>::schema()...})}, {"items", false},
+    return Value::object({{"type", "array"},
+                          {"prefixItems", Value(Array{Codec<T>::schema()...})},
+                          {"items", false},
                           {"minItems", static_cast<long long>(sizeof...(T))}});
   }
   static std::string words() {
@@ -274,7 +354,9 @@ struct Codec<std::tuple<T...>> {
 
 template <class A, class B>
 struct Codec<std::pair<A, B>> {
-  static Value encode(const std::pair<A, B>& items) { return Codec<std::tuple<A, B>>::encode({items.first, items.second}); }
+  static Value encode(const std::pair<A, B>& items) {
+    return Codec<std::tuple<A, B>>::encode({items.first, items.second});
+  }
   static std::pair<A, B> decode(const Value& value, std::string_view where) {
     auto [first, second] = Codec<std::tuple<A, B>>::decode(value, where);
     return {std::move(first), std::move(second)};
@@ -292,7 +374,17 @@ struct Codec<std::chrono::duration<Rep, Period>> {
     const double seconds = codec::to_double(value, where);
     constexpr double kMost = 9.2e9;  // 292 years: what nanoseconds in 64 bits can hold
     if (!(seconds >= -kMost && seconds <= kMost)) codec::wrong_value(where, "expected seconds within 292 years");
-    return std::chrono::duration_cast<Duration>(std::chrono::duration<double>(seconds));
+    // 1.001 seconds are 1000.9999... milliseconds as a double: an integral count takes the nearest.
+    if constexpr (std::is_integral_v<Rep>) {
+      const double count =
+          std::nearbyint(seconds * static_cast<double>(Period::den) / static_cast<double>(Period::num));
+      if (std::fabs(count) > static_cast<double>(std::numeric_limits<Rep>::max() / 2)) {
+        codec::wrong_value(where, "expected seconds that fit the parameter's type, got " + to_json(value));
+      }
+      return Duration(static_cast<Rep>(count));
+    } else {
+      return std::chrono::duration_cast<Duration>(std::chrono::duration<double>(seconds));
+    }
   }
   static Value schema() { return Value::object({{"type", "number"}, {"description", "seconds"}}); }
   static std::string words() { return "seconds"; }
@@ -304,16 +396,25 @@ struct Codec<std::chrono::sys_time<D>> {
     return Value(codec::time_text(std::chrono::time_point_cast<Microseconds>(value)));
   }
   static std::chrono::sys_time<D> decode(const Value& value, std::string_view where) {
-    return std::chrono::time_point_cast<D>(codec::to_time_point(value, where));
+    const TimePoint point = codec::to_time_point(value, where);
+    constexpr auto kMost = std::chrono::duration_cast<std::chrono::duration<double>>(D::max());
+    if (std::chrono::abs(std::chrono::duration<double>(point.time_since_epoch())) > kMost) {
+      codec::wrong_value(where, "expected a time that fits the parameter's type, got " + to_json(value));
+    }
+    return std::chrono::floor<D>(point);
   }
-  static Value schema() { return Value::object({{"type", "string"}, {"format", "date-time"}}); }
+  static Value schema() {
+    return Value::object({{"type", Value::array({"string", "number"})}, {"format", "date-time"}});
+  }
   static std::string words() { return "time (ISO 8601)"; }
 };
 
 template <class T>
 struct Codec<Secret<T>> {
   static Value encode(const Secret<T>& value) { return Codec<T>::encode(value.reveal()); }
-  static Secret<T> decode(const Value& value, std::string_view where) { return Secret<T>(Codec<T>::decode(value, where)); }
+  static Secret<T> decode(const Value& value, std::string_view where) {
+    return Secret<T>(Codec<T>::decode(value, where));
+  }
   static Value schema() {
     Value schema = Codec<T>::schema();
     schema.as_object().set("writeOnly", true);
@@ -367,13 +468,24 @@ struct Field {
 template <class S>
 struct StructFields;
 
+namespace codec {
+template <class Fields>
+struct FieldsHoldSecret;
+template <class S, class... T>
+struct FieldsHoldSecret<const std::tuple<Field<S, T>...>> : std::bool_constant<(holds_secret<T> || ...)> {};
+template <class S>
+  requires requires { StructFields<S>::fields; }
+struct HoldsSecret<S> : FieldsHoldSecret<decltype(StructFields<S>::fields)> {};
+}  // namespace codec
+
 template <class S>
   requires requires { StructFields<S>::fields; }
 struct Codec<S> {
   static Value encode(const S& value) {
     Object object;
     each([&](const auto& field) {
-      object.set(std::string(field.name), Codec<std::remove_cvref_t<decltype(value.*(field.member))>>::encode(value.*(field.member)));
+      object.set(std::string(field.name),
+                 Codec<std::remove_cvref_t<decltype(value.*(field.member))>>::encode(value.*(field.member)));
     });
     return Value(std::move(object));
   }
@@ -402,16 +514,20 @@ struct Codec<S> {
       properties.set(std::string(field.name), Codec<T>::schema());
       if (!optional<T>()) required.emplace_back(field.name);
     });
-    return Value::object({{"type", "object"}, {"properties", Value(std::move(properties))},
-                          {"required", Value(std::move(required))}, {"additionalProperties", false}});
+    return Value::object({{"type", "object"},
+                          {"properties", Value(std::move(properties))},
+                          {"required", Value(std::move(required))},
+                          {"additionalProperties", false}});
   }
   static std::string words() { return "object"; }
 
  private:
   template <class T>
   static constexpr bool optional() {
-    if constexpr (requires { S::errand_defaults; }) return S::errand_defaults;
-    else return codec::is_optional<T>;
+    if constexpr (requires { S::errand_defaults; })
+      return S::errand_defaults;
+    else
+      return codec::is_optional<T>;
   }
   template <class F>
   static void each(F&& f) {
@@ -446,19 +562,21 @@ concept Encodable = requires(const T& value, const Value& from) {
 #define ERRAND_EACH_NEXT(form, type, name, ...) \
   form(type, name) __VA_OPT__(, ERRAND_EACH_AGAIN ERRAND_PARENS(form, type, __VA_ARGS__))
 #define ERRAND_EACH_AGAIN() ERRAND_EACH_NEXT
-#define ERRAND_FIELD_OF(type, name) ::errand::Field<type, decltype(type::name)>{#name, &type::name}
-#define ERRAND_NAME_OF(type, name) std::pair<std::string_view, type>{#name, type::name}
+#define ERRAND_FIELD_OF(type, name) \
+  ::errand::Field<type, decltype(type::name)> { #name, &type::name }
+#define ERRAND_NAME_OF(type, name) \
+  std::pair<std::string_view, type> { #name, type::name }
 
 /// At global scope: makes a struct encodable by its named fields.
-#define ERRAND_STRUCT(type, ...)                                                                  \
-  template <>                                                                                     \
-  struct errand::StructFields<type> {                                                             \
+#define ERRAND_STRUCT(type, ...)                                                                     \
+  template <>                                                                                        \
+  struct errand::StructFields<type> {                                                                \
     static constexpr auto fields = std::make_tuple(ERRAND_EACH(ERRAND_FIELD_OF, type, __VA_ARGS__)); \
   };
 
 /// At global scope: makes an enum encodable by the names of its values.
-#define ERRAND_ENUM(type, ...)                                                              \
-  template <>                                                                               \
-  struct errand::EnumNames<type> {                                                          \
-    static constexpr std::array values{ERRAND_EACH(ERRAND_NAME_OF, type, __VA_ARGS__)};     \
+#define ERRAND_ENUM(type, ...)                                                          \
+  template <>                                                                           \
+  struct errand::EnumNames<type> {                                                      \
+    static constexpr std::array values{ERRAND_EACH(ERRAND_NAME_OF, type, __VA_ARGS__)}; \
   };

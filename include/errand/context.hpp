@@ -38,7 +38,7 @@ class TaskContext {
     int priority = 0;
     std::optional<TimePoint> eta, expires;
     std::optional<Milliseconds> time_limit, soft_time_limit;
-    Object headers;      ///< the message's own headers, custom ones included
+    Object headers;  ///< the message's own headers, custom ones included
     Object properties;
   };
 

@@ -3,7 +3,8 @@
 //
 //   errand::Registry registry;
 //   registry.add(thumbnail, [](errand::TaskContext& task, std::string path, int width) { ... return bytes; },
-//                {.queue = "media", .retry_on = {errand::retry_on<NetworkError>(RetryPolicy::exponential(1s, 10min, 5))}});
+//                {.queue = "media", .retry_on = {errand::retry_on<NetworkError>(RetryPolicy::exponential(1s, 10min,
+//                5))}});
 
 #include <errand/retry.hpp>
 #include <errand/signature.hpp>
@@ -13,6 +14,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <tuple>
@@ -34,7 +36,7 @@ struct RateLimit {
 
 /// What is known of an error that ended an attempt, for hooks and retry rules.
 struct Failure {
-  std::string type;     ///< class name as the result shows it
+  std::string type;  ///< class name as the result shows it
   std::string message;
   std::string module;
   std::string traceback;
@@ -66,7 +68,7 @@ RetryRule retry_on(RetryPolicy policy) {
           },
           std::move(policy), readable_type_name(typeid(E))};
 }
-/// For a class name as results show it ("ConnectionError").
+/// For a class name as results show it: "ConnectionError", or with its module "requests.exceptions.Timeout".
 RetryRule retry_on_type(std::string type, RetryPolicy policy);
 /// Fails at once, whatever the task's policy says.
 template <class E>
@@ -76,25 +78,28 @@ RetryRule never_retry() {
 
 /// Options of one task. Celery's names where it has one.
 struct TaskOptions {
-  std::string queue;                      ///< "": by routes, then the default queue
-  bool queue_required = false;            ///< sending without a queue throws (a queue per host)
-  bool acks_late = true;                  ///< acknowledged after the outcome is stored; false: when it starts
+  std::string queue;            ///< "": by routes, then the default queue
+  bool queue_required = false;  ///< sending without a queue throws (a queue per host)
+  bool acks_late = true;        ///< acknowledged after the outcome is stored; false: when it starts
   bool ignore_result = false;
-  bool track_started = false;             ///< store STARTED
+  bool track_started = false;  ///< store STARTED
   std::optional<Milliseconds> time_limit;
   std::optional<Milliseconds> soft_time_limit;
   std::optional<int> priority;
-  RateLimit rate_limit;                   ///< per worker
-  RetryPolicy retry = RetryPolicy::none();   ///< for errors no rule in `retry_on` names; none: they fail at once
-  std::vector<RetryRule> retry_on;        ///< by error class; the first that matches wins
-  std::optional<Milliseconds> expires;    ///< default for callers that link this definition
+  RateLimit rate_limit;                     ///< per worker
+  RetryPolicy retry = RetryPolicy::none();  ///< for errors no rule in `retry_on` names; none: they fail at once
+  std::vector<RetryRule> retry_on;          ///< by error class; the first that matches wins
+  std::optional<Milliseconds> expires;      ///< default for callers that link this definition
   std::string description;
 };
 
 namespace codec {
 /// A bound argument that does not decode is the caller's TypeError, not the task's.
 [[noreturn]] void bad_argument(std::string_view task, const Error& error);
-}
+}  // namespace codec
+
+/// The policy for an error of this task: that of the first rule that matches, else the task's own.
+const RetryPolicy& retry_policy_for(const TaskOptions& options, const Failure& failure);
 
 /// Decodes bound arguments to their types. Throws TaskError{"TypeError"} naming the parameter and the path inside it.
 template <class... T>
@@ -126,7 +131,7 @@ class Hooks {
 struct TaskDefinition {
   std::string name;
   TaskOptions options;
-  TaskSchema schema;     ///< parameters, result, defaults
+  TaskSchema schema;  ///< parameters, result, defaults
   /// Binds and converts the arguments, runs the function, converts the result. Throws what the function throws,
   /// and TaskError{"TypeError"} with Python's wording for wrong arguments.
   std::function<Value(TaskContext&, const Array& args, const Object& kwargs)> invoke;
@@ -143,12 +148,16 @@ TaskDefinition define(const Task<R(A...)>& task, F function, TaskOptions options
   definition.name = std::string(task.name());
   definition.options = std::move(options);
   definition.schema = task.schema();
-  auto call = [function = std::move(function)](TaskContext& context, std::remove_cvref_t<A>... args) mutable -> decltype(auto) {
-    if constexpr (kWithContext) return std::invoke(function, context, std::move(args)...);
-    else return std::invoke(function, std::move(args)...);
+  auto call = [function = std::move(function)](TaskContext& context,
+                                               std::remove_cvref_t<A>... args) mutable -> decltype(auto) {
+    if constexpr (kWithContext)
+      return std::invoke(function, context, std::move(args)...);
+    else
+      return std::invoke(function, std::move(args)...);
   };
   using Result = std::invoke_result_t<decltype(call)&, TaskContext&, std::remove_cvref_t<A>...>;
-  static_assert(std::is_void_v<R> || std::is_convertible_v<Result, R>, "the function must return the task's result type");
+  static_assert(std::is_void_v<R> || std::is_convertible_v<Result, R>,
+                "the function must return the task's result type");
   definition.invoke = [name = definition.name, schema = definition.schema, call = std::move(call)](
                           TaskContext& context, const Array& args, const Object& kwargs) mutable -> Value {
     const Array bound = bind_arguments(name, schema, args, kwargs);
@@ -188,7 +197,7 @@ class Linked {
 class Registry {
  public:
   /// Registers the function under the task's name. The function takes (TaskContext&, A...) or (A...).
-  /// Throws Error{conflict} if the name is taken.
+  /// Throws Error{conflict} if the name is taken, {invalid} for a default that does not fit its parameter.
   template <class R, class... A, class F>
   void add(const Task<R(A...)>& task, F function, TaskOptions options = {}) {
     add(define(task, std::move(function), std::move(options)));

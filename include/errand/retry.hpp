@@ -20,12 +20,12 @@ namespace errand {
 struct RetryPolicy {
   enum class Shape { fixed, exponential };
   Shape shape = Shape::fixed;
-  Milliseconds base{180'000};                ///< Celery's default_retry_delay
-  Milliseconds cap{600'000};                 ///< longest wait (Celery's retry_backoff_max)
+  Milliseconds base{180'000};                    ///< Celery's default_retry_delay
+  Milliseconds cap{600'000};                     ///< longest wait (Celery's retry_backoff_max)
   std::optional<std::uint32_t> max_retries = 3;  ///< nullopt: for ever
-  bool jitter = false;                       ///< uniformly between zero and the computed wait
-  std::optional<TimePoint> until;            ///< no attempt starts after this; the task then ends with that reason
-  std::string queue;                         ///< "": the queue it came from
+  bool jitter = false;                           ///< uniformly between zero and the computed wait
+  std::optional<TimePoint> until;                ///< no attempt starts after this; the task then ends with that reason
+  std::string queue;                             ///< "": the queue it came from
 
   static RetryPolicy none();
   static RetryPolicy fixed(Milliseconds wait, std::optional<std::uint32_t> max_retries = 3);
@@ -48,14 +48,26 @@ struct RetryPolicy {
 class Retry : public std::runtime_error {
  public:
   explicit Retry(const std::string& reason) : std::runtime_error(reason) {}
-  Retry in(Milliseconds wait) && { countdown = wait; return std::move(*this); }
-  Retry at(TimePoint when) && { eta = when; return std::move(*this); }
-  Retry on(std::string other_queue) && { queue = std::move(other_queue); return std::move(*this); }
-  Retry at_most(std::uint32_t times) && { max_retries = times; return std::move(*this); }
-  std::optional<Milliseconds> countdown;       ///< unset: the task's policy
+  Retry in(Milliseconds wait) && {
+    countdown = wait;
+    return std::move(*this);
+  }
+  Retry at(TimePoint when) && {
+    eta = when;
+    return std::move(*this);
+  }
+  Retry on(std::string other_queue) && {
+    queue = std::move(other_queue);
+    return std::move(*this);
+  }
+  Retry at_most(std::uint32_t times) && {
+    max_retries = times;
+    return std::move(*this);
+  }
+  std::optional<Milliseconds> countdown;  ///< unset: the task's policy
   std::optional<TimePoint> eta;
-  std::string queue;                           ///< "": the policy's, else the one it came from
-  std::optional<std::uint32_t> max_retries;    ///< unset: the policy's
+  std::string queue;                         ///< "": the policy's, else the one it came from
+  std::optional<std::uint32_t> max_retries;  ///< unset: the policy's
 };
 
 /// Thrown by a task: I will not run this message. Without requeue it goes to the dead letters (REJECTED).

@@ -1,6 +1,5 @@
 // Calls against signatures: the check before sending, and Python's binding before running.
-#include <errand/retry.hpp>
-#include <errand/task.hpp>
+#include <errand/registry.hpp>
 
 #include "core/text.hpp"
 #include "tasks/json_schema.hpp"
@@ -11,12 +10,14 @@ namespace errand {
 
 namespace {
 
+constexpr std::size_t kLongestShownName = 100;  // of a parameter's name that came from outside
+
 [[noreturn]] void refuse(std::string_view task, const std::string& detail) {
   throw Error({.kind = ErrorKind::invalid, .operation = "call", .subject = std::string(task), .detail = detail});
 }
 
 [[noreturn]] void type_error(std::string_view task, const std::string& detail) {
-  throw TaskError("TypeError", std::string(task) + "() " + detail);
+  throw TaskError("TypeError", std::string(task.substr(task.rfind('.') + 1)) + "() " + detail);
 }
 
 void check_argument(std::string_view task, const ParameterSchema& parameter, const Value& value) {
@@ -48,11 +49,16 @@ std::string listed(const std::vector<std::string>& names) {
 
 }  // namespace
 
-void check_call(std::string_view task, const TaskSchema& schema, const Array& args, const Object& kwargs) {
+void check_call(std::string_view task, const TaskSchema& schema, const Array& args, const Object& kwargs,
+                std::size_t prepended) {
   if (schema.open) return;
   const auto& parameters = schema.parameters;
-  if (args.size() > parameters.size()) {
-    refuse(task, "expected at most " + std::to_string(parameters.size()) + " arguments, got " + std::to_string(args.size()));
+  const std::size_t given = args.size() + prepended;
+  if (given > parameters.size()) {
+    refuse(task,
+           "expected at most " + std::to_string(parameters.size()) +
+               (parameters.size() == 1 ? " argument" : " arguments") + ", got " + std::to_string(given) +
+               (prepended == 0 ? "" : " with the result of the task before it; make it immutable if it takes none"));
   }
   for (const auto& [name, value] : kwargs) {
     const ParameterSchema* parameter = parameter_named(schema, name);
@@ -60,39 +66,43 @@ void check_call(std::string_view task, const TaskSchema& schema, const Array& ar
       std::vector<std::string_view> names;
       for (const ParameterSchema& known : parameters) names.push_back(known.name);
       const std::string_view nearest = core::nearest_word(name, names);
-      refuse(task, name + ": no such parameter" + (nearest.empty() ? std::string() : "; did you mean '" + std::string(nearest) + "'?"));
+      refuse(task, core::escape_controls(core::shorten(name, kLongestShownName)) +
+                       ": expected a parameter of this task, got another name" +
+                       (nearest.empty() ? std::string() : "; did you mean '" + std::string(nearest) + "'?"));
     }
-    if (static_cast<std::size_t>(parameter - parameters.data()) < args.size()) {
-      refuse(task, name + ": given twice, by position and by name");
+    if (static_cast<std::size_t>(parameter - parameters.data()) < given) {
+      refuse(task, name + ": expected one value, got two, by position and by name");
     }
     check_argument(task, *parameter, value);
   }
-  for (std::size_t i = 0; i < parameters.size(); ++i) {
-    if (i < args.size()) {
-      check_argument(task, parameters[i], args[i]);
+  for (std::size_t i = prepended; i < parameters.size(); ++i) {
+    if (i < given) {
+      check_argument(task, parameters[i], args[i - prepended]);
     } else if (parameters[i].required && !kwargs.contains(parameters[i].name)) {
       refuse(task, parameters[i].name + ": expected " + parameters[i].type + ", it is missing");
     }
   }
 }
 
-// The order of Python's own checks: surplus positional, unknown keyword, doubled, missing.
+// The order of CPython's own checks: unknown and doubled keywords, surplus positional, missing. Python prints the
+// function's name without its module, so what stands before the last dot of the task's name is left out.
 Array bind_arguments(std::string_view task, const TaskSchema& schema, const Array& args, const Object& kwargs) {
   const auto& parameters = schema.parameters;
+  for (const auto& [name, value] : kwargs) {
+    const ParameterSchema* parameter = parameter_named(schema, name);
+    if (parameter == nullptr)
+      type_error(task, "got an unexpected keyword argument '" + core::shorten(name, kLongestShownName) + "'");
+    if (static_cast<std::size_t>(parameter - parameters.data()) < args.size()) {
+      type_error(task, "got multiple values for argument '" + name + "'");
+    }
+  }
   if (args.size() > parameters.size()) {
     const auto optional = static_cast<std::size_t>(std::count_if(
         parameters.begin(), parameters.end(), [](const ParameterSchema& parameter) { return !parameter.required; }));
     const std::size_t most = parameters.size();
     type_error(task, "takes " + (optional > 0 ? "from " + std::to_string(most - optional) + " to " : std::string()) +
-                         std::to_string(most) + " positional argument" + (most == 1 && optional == 0 ? "" : "s") + " but " +
-                         std::to_string(args.size()) + (args.size() == 1 ? " was given" : " were given"));
-  }
-  for (const auto& [name, value] : kwargs) {
-    const ParameterSchema* parameter = parameter_named(schema, name);
-    if (parameter == nullptr) type_error(task, "got an unexpected keyword argument '" + name + "'");
-    if (static_cast<std::size_t>(parameter - parameters.data()) < args.size()) {
-      type_error(task, "got multiple values for argument '" + name + "'");
-    }
+                         std::to_string(most) + " positional argument" + (most == 1 && optional == 0 ? "" : "s") +
+                         " but " + std::to_string(args.size()) + (args.size() == 1 ? " was given" : " were given"));
   }
   Array bound;
   bound.reserve(parameters.size());
@@ -114,6 +124,13 @@ Array bind_arguments(std::string_view task, const TaskSchema& schema, const Arra
   }
   return bound;
 }
+
+namespace codec {
+void refuse_argument(std::string_view task, std::string_view parameter, const std::string& detail) {
+  refuse(task, std::string(parameter) + ": " + detail);
+}
+void bad_argument(std::string_view task, const Error& error) { type_error(task, error.detail()); }
+}  // namespace codec
 
 Value default_to_value(const DefaultValue& fallback) {
   struct Visitor {

@@ -39,7 +39,8 @@ std::uint64_t to_uint64(const Value& value, std::string_view where) {
   if (value.kind() == Value::Kind::big_integer) {
     const std::string& digits = value.as_big_integer().digits;
     std::uint64_t result = 0;
-    const bool fits = digits[0] != '-' && (digits.size() < 20 || (digits.size() == 20 && digits <= "18446744073709551615"));
+    const bool fits =
+        digits[0] != '-' && (digits.size() < 20 || (digits.size() == 20 && digits <= "18446744073709551615"));
     if (!fits) wrong_value(where, "expected an integer from 0 to 18446744073709551615, got " + digits);
     for (const char digit : digits) result = result * 10 + static_cast<std::uint64_t>(digit - '0');
     return result;

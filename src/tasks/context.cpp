@@ -4,7 +4,8 @@
 namespace errand {
 
 void TaskContext::progress(std::int64_t current, std::int64_t total) {
-  host_->progress("PROGRESS", Value::object({{"current", static_cast<long long>(current)}, {"total", static_cast<long long>(total)}}));
+  host_->progress("PROGRESS", Value::object({{"current", static_cast<long long>(current)},
+                                             {"total", static_cast<long long>(total)}}));
 }
 
 void TaskContext::update_state(std::string_view state, const Value& meta) { host_->progress(state, meta); }

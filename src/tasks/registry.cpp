@@ -4,9 +4,9 @@
 
 #include <errand/error.hpp>
 
+#include <cxxabi.h>
 #include <charconv>
 #include <cstdlib>
-#include <cxxabi.h>
 
 namespace errand {
 
@@ -28,16 +28,50 @@ void Registry::add_linked() {
   for (const Linked* one = linked_head(); one != nullptr; one = one->next_) add(one->make_());
 }
 
+namespace {
+void check_defaults(const TaskDefinition& definition) {
+  for (const ParameterSchema& parameter : definition.schema.parameters) {
+    if (parameter.required || parameter.check == nullptr) continue;
+    try {
+      parameter.check(parameter.default_value, parameter.name);
+    } catch (const Error& error) {
+      throw Error({.kind = ErrorKind::invalid,
+                   .operation = "registry.add",
+                   .subject = definition.name,
+                   .detail = "default of " + error.detail()});
+    }
+  }
+}
+
+// The definition that both sides share says how a task is sent; the options of the worker may say more.
+void merge_sending(SendDefaults& sending, TaskOptions& options) {
+  if (options.queue.empty()) options.queue = sending.queue;
+  options.queue_required = options.queue_required || sending.queue_required;
+  if (!options.priority) options.priority = sending.priority;
+  options.ignore_result = options.ignore_result || sending.ignore_result.value_or(false);
+  if (!options.expires) options.expires = sending.expires;
+  sending.queue = options.queue;
+  sending.queue_required = options.queue_required;
+  sending.priority = options.priority;
+  if (options.ignore_result) sending.ignore_result = true;
+  sending.expires = options.expires;
+}
+}  // namespace
+
 void Registry::add(TaskDefinition definition) {
   if (definition.name.empty()) {
     throw Error({.kind = ErrorKind::invalid, .operation = "registry.add", .detail = "expected a task name, got none"});
   }
+  check_defaults(definition);
+  merge_sending(definition.schema.sending, definition.options);
   std::vector<std::shared_ptr<Hooks>> hooks = hooks_;
   hooks.insert(hooks.end(), definition.hooks.begin(), definition.hooks.end());
   definition.hooks = std::move(hooks);
   const std::string name = definition.name;
   if (!tasks_.emplace(name, std::move(definition)).second) {
-    throw Error({.kind = ErrorKind::conflict, .operation = "registry.add", .subject = name,
+    throw Error({.kind = ErrorKind::conflict,
+                 .operation = "registry.add",
+                 .subject = name,
                  .detail = "expected a new task name, this one is registered already"});
   }
 }
@@ -50,7 +84,9 @@ void Registry::use(std::shared_ptr<Hooks> hooks) {
 void Registry::use(std::string_view task, std::shared_ptr<Hooks> hooks) {
   const auto found = tasks_.find(task);
   if (found == tasks_.end()) {
-    throw Error({.kind = ErrorKind::not_found, .operation = "registry.use", .subject = std::string(task),
+    throw Error({.kind = ErrorKind::not_found,
+                 .operation = "registry.use",
+                 .subject = std::string(task),
                  .detail = "expected a registered task; add the task before its hooks"});
   }
   found->second.hooks.push_back(std::move(hooks));
@@ -84,18 +120,24 @@ std::string readable_type_name(const std::type_info& type) {
 }
 
 RetryRule retry_on_type(std::string type, RetryPolicy policy) {
-  return {[type](const Failure& failure) { return failure.type == type; }, std::move(policy), type};
+  return {[type](const Failure& failure) {
+            return failure.type == type || (!failure.module.empty() && failure.module + "." + failure.type == type);
+          },
+          std::move(policy), type};
 }
 
-namespace codec {
-void bad_argument(std::string_view task, const Error& error) {
-  throw TaskError("TypeError", std::string(task) + "() " + error.detail());
+const RetryPolicy& retry_policy_for(const TaskOptions& options, const Failure& failure) {
+  for (const RetryRule& rule : options.retry_on) {
+    if (rule.matches && rule.matches(failure)) return rule.policy;
+  }
+  return options.retry;
 }
-}  // namespace codec
 
 RateLimit RateLimit::parse(std::string_view text) {
   const auto refuse = [&]() -> RateLimit {
-    throw Error({.kind = ErrorKind::invalid, .operation = "rate_limit", .subject = std::string(text),
+    throw Error({.kind = ErrorKind::invalid,
+                 .operation = "rate_limit",
+                 .subject = std::string(text),
                  .detail = "expected a rate such as '10/s', '100/m' or '3/h', got another form"});
   };
   if (text.empty()) return {};
@@ -103,7 +145,8 @@ RateLimit RateLimit::parse(std::string_view text) {
   double tasks = 0;
   const std::string_view number = text.substr(0, slash);
   const auto parsed = std::from_chars(number.data(), number.data() + number.size(), tasks);
-  if (parsed.ec != std::errc{} || parsed.ptr != number.data() + number.size() || !(tasks >= 0 && tasks <= 1e9)) return refuse();
+  if (parsed.ec != std::errc{} || parsed.ptr != number.data() + number.size() || !(tasks >= 0 && tasks <= 1e9))
+    return refuse();
   if (slash == std::string_view::npos) return {tasks, Milliseconds{1'000}};
   const std::string_view unit = text.substr(slash + 1);
   if (unit == "s") return {tasks, Milliseconds{1'000}};

@@ -1,5 +1,6 @@
 #include <errand/retry.hpp>
 
+#include "core/iso8601.hpp"
 #include "core/text.hpp"
 
 #include <errand/error.hpp>
@@ -66,14 +67,18 @@ std::string RetryPolicy::describe() const {
                          : "fixed(" + core::format_duration(base) + ")";
   text += max_retries ? " x" + std::to_string(*max_retries) : std::string(" forever");
   if (jitter) text += " jitter";
+  if (until) text += " until " + core::format_iso8601(*until);
   if (!queue.empty()) text += " -> " + queue;
   return text;
 }
 
 namespace {
 [[noreturn]] void refuse(std::string_view text, std::string_view what) {
-  throw Error({.kind = ErrorKind::invalid, .operation = "retry", .subject = std::string(text),
-               .detail = "expected 'none', 'fixed(10s) x3' or 'exp(1s, 10min) x5 [jitter] [-> queue]', " + std::string(what)});
+  throw Error({.kind = ErrorKind::invalid,
+               .operation = "retry",
+               .subject = std::string(text),
+               .detail = "expected 'none', 'fixed(10s) x3' or 'exp(1s, 10min) x5 [jitter] [until TIME] [-> queue]', " +
+                         std::string(what)});
 }
 
 std::string_view trimmed(std::string_view text) {
@@ -117,6 +122,11 @@ RetryPolicy RetryPolicy::parse(std::string_view whole) {
       policy.jitter = true;
     } else if (word == "forever") {
       policy.max_retries.reset();
+    } else if (word == "until") {
+      const std::size_t end = text.find(' ');
+      policy.until = core::parse_iso8601(text.substr(0, end));
+      if (!policy.until) refuse(whole, "got no time such as 2030-01-31T12:00:00Z after until");
+      text = end == std::string_view::npos ? std::string_view{} : trimmed(text.substr(end + 1));
     } else if (word == "->") {
       if (text.empty()) refuse(whole, "got no queue after ->");
       policy.queue = std::string(text);

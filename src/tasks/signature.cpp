@@ -51,6 +51,10 @@ Signature Signature::header(std::string name, Value value) && {
   options.headers.set(std::move(name), std::move(value));
   return std::move(*this);
 }
+Signature Signature::as_immutable() && {
+  immutable = true;
+  return std::move(*this);
+}
 Signature Signature::then(Signature next) && {
   chain.push_back(std::move(next));
   return std::move(*this);
