@@ -1,0 +1,346 @@
+#include "config/sections.hpp"
+
+#include "config/convert.hpp"
+#include "core/text.hpp"
+
+#include <algorithm>
+#include <functional>
+
+namespace errand::config {
+
+namespace {
+
+constexpr std::size_t kMostArguments = 256;
+constexpr std::int64_t kMostSeconds = 366ll * 86'400;
+
+/// Reads the members of one table by name; what nobody asked for is a mistake at the end.
+class Reader {
+ public:
+  Reader(const Node& table, std::string file, std::string title, Problems& problems)
+      : table_(table), file_(std::move(file)), title_(std::move(title)), problems_(problems) {}
+
+  void wrong(std::size_t line, const std::string& text) {
+    problems_.push_back({file_ + ":" + std::to_string(line), title_ + text});
+  }
+
+  /// Runs `take` with the key's value; an Error it throws becomes a mistake with the key's line.
+  void key(std::string_view name, const std::function<void(const Node&)>& take) {
+    known_.push_back(name);
+    const Node* node = table_.find(name);
+    if (node == nullptr) return;
+    try {
+      take(*node);
+    } catch (const Error& error) {
+      wrong(node->line, std::string(name) + ": " + (error.detail().empty() ? error.what() : error.detail()));
+    }
+  }
+  void text(std::string_view name, std::optional<std::string>& out) {
+    key(name, [&](const Node& node) {
+      if (const std::string* given = node.value.if_text(); given != nullptr && !node.table)
+        out = *given;
+      else
+        refuse("text", node);
+    });
+  }
+  void flag(std::string_view name, std::optional<bool>& out) {
+    key(name, [&](const Node& node) {
+      if (const bool* given = node.value.if_bool(); given != nullptr && !node.table)
+        out = *given;
+      else
+        refuse("true or false", node);
+    });
+  }
+  void setting(std::string_view name, const Setting& like, const std::function<void(const Value&)>& take) {
+    key(name, [&](const Node& node) {
+      if (node.table) refuse(expectation(like), node);
+      Converted converted = convert_value(like, node.value);
+      if (!converted.value) refuse_with(converted.wrong);
+      take(*converted.value);
+    });
+  }
+  void duration(std::string_view name, std::optional<Milliseconds>& out) {
+    static constexpr Setting like{.group = "",
+                                  .name = "",
+                                  .type = Type::duration,
+                                  .fallback = "",
+                                  .doc = "",
+                                  .least = 1,
+                                  .most = kMostSeconds * 1'000,
+                                  .bare = 1'000};
+    setting(name, like, [&](const Value& value) { out = Milliseconds{value.as_integer()}; });
+  }
+  void finish() {
+    for (const auto& [name, node] : table_.members) {
+      if (std::find(known_.begin(), known_.end(), name) != known_.end()) continue;
+      std::string text = "unknown key " + quoted(name);
+      if (const auto near = core::nearest_word(name, known_); !near.empty())
+        text += "; did you mean " + std::string(near) + "?";
+      wrong(node.line, text);
+    }
+  }
+
+  [[noreturn]] static void refuse_with(std::string detail) {
+    throw Error({.kind = ErrorKind::invalid, .operation = "config", .detail = std::move(detail)});
+  }
+  [[noreturn]] static void refuse(const std::string& expected, const Node& node) {
+    refuse_with("expected " + expected + ", got " + (node.table ? "a table" : describe(node.value)));
+  }
+
+ private:
+  const Node& table_;
+  std::string file_, title_;
+  Problems& problems_;
+  std::vector<std::string_view> known_;
+};
+
+void check_queue(const std::string& name) {
+  if (const std::string mistake = queue_name_mistake(name); !mistake.empty()) Reader::refuse_with(mistake);
+}
+
+std::vector<std::string> texts(const Node& node, std::string_view expected) {
+  const Array* items = node.table ? nullptr : node.value.if_array();
+  if (items == nullptr || items->empty() || items->size() > kMostArguments) Reader::refuse(std::string(expected), node);
+  std::vector<std::string> out;
+  for (const Value& item : *items) {
+    const std::string* text = item.if_text();
+    if (text == nullptr)
+      Reader::refuse_with("expected " + std::string(expected) + ", got an array with " + describe(item));
+    if (text->find('\0') != std::string::npos) Reader::refuse_with("expected text without zero bytes");
+    out.push_back(*text);
+  }
+  return out;
+}
+
+ParameterSection parameter(const Value& given) {
+  static const std::vector<std::string_view> kTypes{"text", "integer", "float", "bool", "list", "object", "any"};
+  ParameterSection out;
+  if (const std::string* name = given.if_text()) {
+    out.name = *name;
+  } else if (const Object* table = given.if_object()) {
+    for (const auto& [key, value] : *table) {
+      if (key == "name" && value.is_text()) {
+        out.name = value.as_text();
+      } else if (key == "type" && value.is_text()) {
+        out.type = value.as_text();
+        if (std::find(kTypes.begin(), kTypes.end(), out.type) == kTypes.end()) {
+          Reader::refuse_with("expected the type text, integer, float, bool, list, object or any, got " +
+                              quoted(out.type));
+        }
+      } else if (key == "default") {
+        out.required = false;
+        out.fallback = value;
+      } else if (key == "secret" && value.is_bool()) {
+        out.secret = value.as_bool();
+      } else {
+        Reader::refuse_with("expected { name, type, default, secret }, got " + quoted(key) + " = " + describe(value));
+      }
+    }
+  }
+  if (out.name.empty()) Reader::refuse_with("expected names, or tables with a name, got " + describe(given));
+  return out;
+}
+
+std::vector<ParameterSection> parameters(const Node& node) {
+  const Array* items = node.table ? nullptr : node.value.if_array();
+  if (items == nullptr || items->size() > kMostArguments)
+    Reader::refuse("an array of names or { name, type, default } tables", node);
+  std::vector<ParameterSection> out;
+  for (const Value& item : *items) {
+    ParameterSection one = parameter(item);
+    if (std::any_of(out.begin(), out.end(), [&](const ParameterSection& other) { return other.name == one.name; })) {
+      Reader::refuse_with("the parameter " + quoted(one.name) + " stands there twice");
+    }
+    if (one.required && !out.empty() && !out.back().required) {
+      Reader::refuse_with("the parameter " + quoted(one.name) + " has no default but follows one that has");
+    }
+    out.push_back(std::move(one));
+  }
+  return out;
+}
+
+TaskSection read_task(const std::string& name, const Node& node, const std::string& file, Problems& problems) {
+  static constexpr Setting kPriority{
+      .group = "", .name = "", .type = Type::integer, .fallback = "", .doc = "", .most = 9};
+  static constexpr Setting kOutput{
+      .group = "", .name = "", .type = Type::size, .fallback = "", .doc = "", .least = 1, .most = 1 << 30};
+  TaskSection task;
+  task.name = name;
+  task.where = file + ":" + std::to_string(node.line);
+  Reader reader(node, file, "[tasks." + quoted(name) + "] ", problems);
+  reader.key("command", [&](const Node& given) {
+    task.command = texts(given, "an array of text, the program and its arguments");
+    if (task.command.front().empty()) Reader::refuse_with("expected the name of a program first, got nothing");
+  });
+  reader.key("parameters", [&](const Node& given) { task.parameters = parameters(given); });
+  reader.key("environment", [&](const Node& given) {
+    if (!given.table) Reader::refuse("a table of text", given);
+    for (const auto& [key, value] : given.members) {
+      const std::string* text = value.table ? nullptr : value.value.if_text();
+      if (text == nullptr || key.empty() || key.find('=') != std::string::npos ||
+          text->find('\0') != std::string::npos) {
+        Reader::refuse_with("expected names and text, got " + quoted(key) + " = " +
+                            (value.table ? "a table" : describe(value.value)));
+      }
+      task.environment.emplace_back(key, *text);
+    }
+  });
+  std::optional<std::string> cwd;
+  reader.text("cwd", cwd);
+  task.cwd = cwd.value_or("");
+  reader.setting("max_output", kOutput,
+                 [&](const Value& value) { task.max_output = static_cast<std::size_t>(value.as_integer()); });
+  reader.key("queue", [&](const Node& given) {
+    if (given.table || !given.value.is_text()) Reader::refuse("the name of a queue", given);
+    check_queue(given.value.as_text());
+    task.queue = given.value.as_text();
+  });
+  reader.flag("queue_required", task.queue_required);
+  reader.key("retry", [&](const Node& given) {
+    if (given.table || !given.value.is_text()) Reader::refuse("a policy such as \"exp(1s, 10min) x5\"", given);
+    task.retry = RetryPolicy::parse(given.value.as_text());
+  });
+  reader.key("rate_limit", [&](const Node& given) {
+    if (given.table || !(given.value.is_text() || given.value.is_integer()))
+      Reader::refuse("a rate such as \"10/m\"", given);
+    task.rate_limit =
+        RateLimit::parse(given.value.is_text() ? given.value.as_text() : std::to_string(given.value.as_integer()));
+  });
+  reader.duration("time_limit", task.time_limit);
+  reader.duration("soft_time_limit", task.soft_time_limit);
+  reader.duration("expires", task.expires);
+  reader.setting("priority", kPriority,
+                 [&](const Value& value) { task.priority = static_cast<int>(value.as_integer()); });
+  reader.flag("acks_late", task.acks_late);
+  reader.flag("ignore_result", task.ignore_result);
+  reader.flag("track_started", task.track_started);
+  reader.text("description", task.description);
+  reader.finish();
+  if (task.command.empty() && node.find("command") == nullptr) {
+    for (const char* key : {"parameters", "environment", "cwd", "max_output"}) {
+      if (const Node* given = node.find(key))
+        reader.wrong(given->line, std::string(key) + " is for tasks with a command; add command = [\"program\"]");
+    }
+  }
+  if (task.time_limit && task.soft_time_limit && *task.soft_time_limit > *task.time_limit) {
+    reader.wrong(node.find("soft_time_limit")->line,
+                 "soft_time_limit: expected at most time_limit (" + core::format_duration(*task.time_limit) +
+                     "), got " + core::format_duration(*task.soft_time_limit) + "; it would never be reached");
+  }
+  return task;
+}
+
+}  // namespace
+
+const std::vector<TaskKey>& task_keys() {
+  static const std::vector<TaskKey> keys{
+      {"command", "array of text",
+       "The program and its arguments; no shell. Without it the table changes options of a task that this binary "
+       "brings."},
+      {"parameters", "array",
+       "Names, or `{ name, type, default, secret }` with type text, integer, float, bool, list, object or any. Calls "
+       "are checked against it before they are sent. Without it any arguments are taken."},
+      {"environment", "table of text", "Added to the worker's environment."},
+      {"cwd", "text", "Folder the program starts in."},
+      {"max_output", "size", "Most bytes of standard output; more is a failure. Default 16MiB."},
+      {"queue", "text", "The task's own queue."},
+      {"queue_required", "bool", "Calls must name a queue."},
+      {"retry", "text", "When a failed attempt runs again: `exp(1s, 10min) x5 jitter`, `fixed(3min) x3`."},
+      {"rate_limit", "text", "Most starts: `10/s`, `100/m`, `3/h`; by each worker."},
+      {"time_limit", "duration", "The process is killed after that."},
+      {"soft_time_limit", "duration", "The task is asked to stop after that; a program gets SIGTERM."},
+      {"expires", "duration", "Calls that name no expiry are worth nothing after that."},
+      {"priority", "integer", "0 to 9."},
+      {"acks_late", "bool", "false: acknowledged when it starts; a crash then loses it."},
+      {"ignore_result", "bool", "Keep no result."},
+      {"track_started", "bool", "Store the state STARTED."},
+      {"description", "text", "Shown by `errand tasks`."},
+  };
+  return keys;
+}
+
+std::vector<TaskSection> read_tasks(const Node& table, const std::string& file, Problems& problems) {
+  std::vector<TaskSection> out;
+  for (const auto& [name, node] : table.members) {
+    const std::string where = file + ":" + std::to_string(node.line);
+    if (!node.table) {
+      problems.push_back({where, "[tasks] " + quoted(name) + ": expected a table, got " + describe(node.value) +
+                                     "; write [tasks.\"name\"] command = [...]"});
+      continue;
+    }
+    // [tasks.media.thumbnail] without quotes is a table in a table.
+    const bool nested =
+        !node.members.empty() && std::all_of(node.members.begin(), node.members.end(), [](const Node::Member& member) {
+          return member.node.table && member.key != "environment";
+        });
+    if (nested) {
+      problems.push_back({where, "[tasks." + name + "." + node.members.front().key +
+                                     "]: a name with dots needs quotes; write [tasks.\"" + name + "." +
+                                     node.members.front().key + "\"]"});
+      continue;
+    }
+    if (name.empty() || core::escape_controls(name) != name || name.size() > 255) {
+      problems.push_back(
+          {where, "[tasks] expected a task's name of 1 to 255 bytes without control characters, got " + quoted(name)});
+      continue;
+    }
+    out.push_back(read_task(name, node, file, problems));
+  }
+  return out;
+}
+
+std::vector<RouteSection> read_routes(const Node& table, const std::string& file, Problems& problems) {
+  static constexpr Setting kPriority{
+      .group = "", .name = "", .type = Type::integer, .fallback = "", .doc = "", .most = 9};
+  std::vector<RouteSection> out;
+  for (const auto& [pattern, node] : table.members) {
+    const std::size_t before = problems.size();
+    RouteSection route;
+    route.pattern = pattern;
+    // A table of its own, so that both forms are read by the same words.
+    Node as_table = node;
+    if (!node.table) {
+      as_table = Node{node.line, true, {}, {Node::Member{"queue", node}}};
+    }
+    Reader reader(as_table, file, "[routes] " + quoted(pattern) + " ", problems);
+    std::optional<std::string> queue;
+    reader.key("queue", [&](const Node& given) {
+      if (given.table || !given.value.is_text()) Reader::refuse("the name of a queue", given);
+      check_queue(given.value.as_text());
+      queue = given.value.as_text();
+    });
+    reader.setting("priority", kPriority,
+                   [&](const Value& value) { route.priority = static_cast<int>(value.as_integer()); });
+    reader.finish();
+    if (!queue && problems.size() == before)
+      reader.wrong(node.line, "expected a queue, got none; write \"" + pattern + "\" = \"queue\"");
+    route.queue = queue.value_or("");
+    if (problems.size() == before) out.push_back(std::move(route));
+  }
+  return out;
+}
+
+std::vector<QueueSpec> read_queues(const Node& table, const std::string& file, Problems& problems) {
+  static constexpr Setting kType{
+      .group = "", .name = "", .type = Type::choice, .fallback = "", .doc = "", .choices = "direct|topic|fanout"};
+  std::vector<QueueSpec> out;
+  for (const auto& [name, node] : table.members) {
+    QueueSpec queue{name, "", "direct", ""};
+    Reader reader(node, file, "[queues." + quoted(name) + "] ", problems);
+    if (!node.table) {
+      reader.wrong(node.line, "expected a table, got " + describe(node.value) + "; write " + name + " = {}");
+      continue;
+    }
+    if (const std::string mistake = queue_name_mistake(name); !mistake.empty()) reader.wrong(node.line, mistake);
+    std::optional<std::string> exchange, key;
+    reader.text("exchange", exchange);
+    reader.text("routing_key", key);
+    reader.setting("exchange_type", kType, [&](const Value& value) { queue.exchange_type = value.as_text(); });
+    reader.finish();
+    queue.exchange = exchange.value_or("");
+    queue.routing_key = key.value_or("");
+    out.push_back(std::move(queue));
+  }
+  return out;
+}
+
+}  // namespace errand::config
