@@ -1,6 +1,6 @@
 #pragma once
 // Circuit breaker: after some failures in a row a store that is away is not asked again for a while, so that callers
-// fail at once instead of waiting one after another. Pure.
+// fail at once instead of waiting one after another (fault F003). Pure.
 
 #include <errand/time.hpp>
 
@@ -13,17 +13,17 @@ class Breaker {
   static constexpr std::uint32_t kOpensAfter = 5;
   static constexpr Milliseconds kProbeEvery{5'000};
 
-  /// False: do not try. True once every kProbeEvery while it is open.
+  /// False: do not try. While open, true once every kProbeEvery: that caller is the probe.
   bool allows(SteadyPoint now) noexcept {
-    if (failures_ < kOpensAfter) return true;
+    if (!open()) return true;
     if (now < probe_at_) return false;
     probe_at_ = now + kProbeEvery;
     return true;
   }
   void succeeded() noexcept { failures_ = 0; }
   void failed(SteadyPoint now) noexcept {
-    failures_ += 1;
-    if (failures_ >= kOpensAfter) probe_at_ = now + kProbeEvery;
+    if (failures_ < kOpensAfter) failures_ += 1;
+    if (open()) probe_at_ = now + kProbeEvery;
   }
   bool open() const noexcept { return failures_ >= kOpensAfter; }
 

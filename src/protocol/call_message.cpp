@@ -152,8 +152,10 @@ Envelope call_message(const Value& signature, const CallContext& context) {
   const Value root = lineage(signature, "root_id", context.root_id);
   headers.set("root_id", root.is_null() ? Value(id) : root);
   headers.set("parent_id", lineage(signature, "parent_id", context.parent_id));
-  headers.set("argsrepr", args_text(args, context, with_first));
-  headers.set("kwargsrepr", kwargs_repr(kwargs));
+  const std::string args_shown = text_option(signature, "argsrepr");
+  const std::string kwargs_shown = text_option(signature, "kwargsrepr");
+  headers.set("argsrepr", args_shown.empty() ? args_text(args, context, with_first) : args_shown);
+  headers.set("kwargsrepr", kwargs_shown.empty() ? kwargs_repr(kwargs) : kwargs_shown);
   headers.set("origin", Value(context.origin));
   const Value* ignore = option(signature, "ignore_result");
   headers.set("ignore_result", ignore != nullptr ? *ignore : Value(false));

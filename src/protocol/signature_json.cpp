@@ -3,6 +3,7 @@
 #include "core/uuid.hpp"
 #include "protocol/decode_failure.hpp"
 #include "protocol/header_fields.hpp"
+#include "protocol/saferepr.hpp"
 
 #include <errand/error.hpp>
 
@@ -49,6 +50,13 @@ Object options_of(const Signature& call) {
   text("parent_id", from.parent_id);
   if (from.retries != 0) out.set("retries", Value(from.retries));
   if (!from.headers.empty()) out.set("headers", Value(from.headers));
+  // Whoever sends this signature later does not know which arguments are secret; Celery takes their text from here.
+  // "...," stands for the result that will be put before them.
+  if (!call.secret_args.empty()) {
+    const std::string shown = args_repr(call.args, call.secret_args);
+    out.set("argsrepr", call.immutable ? shown : "(..., " + shown.substr(1));
+  }
+  if (!call.secret_kwargs.empty()) out.set("kwargsrepr", kwargs_repr(call.kwargs, call.secret_kwargs));
   return out;
 }
 
