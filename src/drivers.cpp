@@ -1,7 +1,9 @@
 // The only file that names concrete drivers: URL scheme -> factory.
 #include <errand/drivers.hpp>
 
+#include "backends/redis/backend.hpp"
 #include "backends/sqlite/backend.hpp"
+#include "brokers/redis/broker.hpp"
 #include "brokers/sqlite/broker.hpp"
 #include "core/log.hpp"
 #include "core/text.hpp"
@@ -24,6 +26,9 @@ struct Driver {
 constexpr std::array kDrivers{
     Driver{"sqlite", sqlite::make_broker, sqlite::make_result_backend},
     Driver{"db+sqlite", nullptr, sqlite::make_result_backend},
+    Driver{"redis", redis::make_broker, redis::make_result_backend},
+    Driver{"rediss", redis::make_broker, redis::make_result_backend},
+    Driver{"redis+socket", redis::make_broker, redis::make_result_backend},
 };
 
 const Driver& driver_for(std::string_view url, bool broker) {

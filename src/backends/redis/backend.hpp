@@ -1,0 +1,43 @@
+#pragma once
+// RedisBackend: results as Celery's Redis backend stores and publishes them (celery-wire section 5.2).
+
+#include "core/fd.hpp"
+#include "wire/redis/connection.hpp"
+#include "wire/redis/store_user.hpp"
+
+#include <errand/drivers.hpp>
+#include <errand/result_backend.hpp>
+
+namespace errand::redis {
+
+std::unique_ptr<ResultBackend> make_result_backend(std::string_view url, const TransportOptions& options);
+
+class RedisBackend final : public ResultBackend, public StoreUser {
+ public:
+  RedisBackend(Url url, TransportOptions options);
+
+  bool same_store(const Url& url) const noexcept override;
+  std::string result_key(std::string_view task_id) const override;
+  std::string seconds_to_live() const override;
+
+  BackendTraits traits() const noexcept override;
+  void put(std::span<const TaskResult> results) override;
+  std::optional<TaskResult> get(TaskIdView id) override;
+  std::optional<TaskResult> wait(TaskIdView id, Deadline deadline) override;
+  void forget(TaskIdView id) override;
+  void put_group(GroupIdView group, std::span<const TaskId> members) override;
+  std::optional<std::vector<TaskId>> get_group(GroupIdView group) override;
+  ChordProgress chord_part_done(GroupIdView group, const ChordPart& part) override;
+  void set_chord_size(GroupIdView group, std::size_t size) override;
+  std::size_t expire(TimePoint) override { return 0; }  // Redis does it itself
+
+ private:
+  std::optional<TaskResult> read(TaskIdView id, Connection& connection);
+  std::string group_key(std::string_view group, std::string_view suffix = "") const;
+  Url url_;
+  TransportOptions options_;
+  Connection connection_;
+  Connection waiting_;  // subscribed to one channel at a time
+};
+
+}  // namespace errand::redis

@@ -1,0 +1,51 @@
+#pragma once
+// RedisBroker: kombu's lists and hashes, so that Celery's workers and ours share the same queues, with an atomic fetch,
+// leases, parking and dead letters beside them (docs/protocol/redis.md).
+
+#include "brokers/redis/keys.hpp"
+#include "wire/redis/connection.hpp"
+
+#include <errand/broker.hpp>
+#include <errand/drivers.hpp>
+
+namespace errand::redis {
+
+std::unique_ptr<Broker> make_broker(std::string_view url, const TransportOptions& options);
+
+class RedisBroker final : public Broker {
+ public:
+  RedisBroker(Url url, TransportOptions options);
+
+  BrokerTraits traits() const noexcept override;
+  void declare(const Topology& topology) override;
+  void publish(std::span<const Envelope> envelopes) override;
+  std::unique_ptr<Consumer> consume(const ConsumeOptions& options) override;
+  std::unique_ptr<Consumer> subscribe(const Route& pattern) override;
+  void broadcast(const Envelope& envelope) override;
+  QueueInfo inspect(std::string_view queue) override;
+  std::vector<std::string> queues() override;
+  std::size_t purge(std::string_view queue) override;
+  std::vector<DeadLetter> dead_letters(std::string_view queue, std::size_t limit, std::string_view after) override;
+  std::size_t requeue_dead(std::string_view queue, std::span<const std::string> ids) override;
+  std::size_t drop_dead(std::string_view queue, std::span<const std::string> ids) override;
+
+ private:
+  std::vector<std::string> bound_queues(const Route& route);
+  std::size_t take_dead(std::string_view what, std::string_view queue, std::span<const std::string> ids);
+  Url url_;
+  TransportOptions options_;
+  Keys keys_;
+  Connection connection_;
+};
+
+/// Throws Error{invalid} for names that cannot stand in kombu's JSON and keys.
+void check_queue_name(std::string_view name);
+/// Throws Error{invalid} before anything is sent when a message is over the limit.
+void check_size(const Envelope& envelope, std::size_t limit);
+/// Where an envelope goes: list or parked set. Five words for the settle script: "push" | "park", list, envelope,
+/// due time, parked key.
+void append_follow_up(std::vector<std::string>& words, const Keys& keys, const Envelope& envelope, std::string_view queue);
+/// Seconds since 1970 with microseconds, as Redis scores have them.
+std::string score_text(TimePoint point);
+
+}  // namespace errand::redis
