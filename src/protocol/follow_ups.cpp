@@ -43,7 +43,7 @@ Value as_group(Array tasks, const std::string& id) {
 // Applies signatures one after another and collects what has to be sent.
 class Applier {
  public:
-  Applier(const TaskMessage& parent, const FollowUpOptions& options) : options_(options) {
+  Applier(const TaskMessage& parent, const FollowUpOptions& options) {
     context_.now = options.now;
     context_.origin = options.origin;
     context_.reply_to = parent.reply_to;
@@ -285,7 +285,6 @@ class Applier {
     canvas::freeze(body, canvas::text_option(signature, "task_id"), membership, new_id_);
   }
 
-  const FollowUpOptions& options_;
   CallContext context_;
   canvas::NewId new_id_;
   FollowUps out_;

@@ -60,8 +60,10 @@ void collect_members(const Value& tuple, std::vector<TaskId>& out) {
 }
 
 void read_extended(TaskResult& result, std::string_view key, std::string_view value) {
+  // Assigned, not emplaced: Clang takes the nested struct for not default constructible inside its own class.
   const auto extended = [&]() -> TaskResult::Extended& {
-    return result.extended ? *result.extended : result.extended.emplace();
+    if (!result.extended) result.extended = TaskResult::Extended{};
+    return *result.extended;
   };
   if (key == "name")
     extended().name = read_text(key, value);
