@@ -13,6 +13,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <initializer_list>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -48,6 +49,8 @@ class Object {
 
   Object();
   Object(std::initializer_list<Member> members);
+  /// Takes all members at once; of equal keys the last value stands at the first one's place.
+  explicit Object(std::vector<Member> members);
   Object(const Object&);
   Object(Object&&) noexcept;
   Object& operator=(const Object&);
@@ -76,8 +79,11 @@ class Object {
 
  private:
   struct Index;
+  Value& append(std::string key);
+  void make_index();
+
   std::vector<Member> members_;
-  Index* index_ = nullptr;  // owned; made when the object grows beyond kIndexFrom
+  std::unique_ptr<Index> index_;  // made when the object grows beyond kIndexFrom; never goes again
 };
 
 /// A value type: copy it, move it, compare it, print it. Not synchronised.
@@ -157,7 +163,10 @@ std::string_view kind_name(Value::Kind kind) noexcept;
 /// Limits of the reader. At a limit it throws Error{invalid} that names the limit, never aborts and
 /// never recurses.
 struct JsonLimits {
+  /// Containers within each other. Above kMostDepth it counts as kMostDepth: a value must also be copied, compared
+  /// and destroyed, which recurses.
   std::size_t depth = 128;
+  static constexpr std::size_t kMostDepth = 1000;
   std::size_t nodes = 100'000;
   std::size_t bytes = 16u << 20;
   std::size_t integer_digits = 4300;  ///< Python's own default (sys.set_int_max_str_digits)
@@ -168,10 +177,10 @@ Value parse_json(std::string_view text, const JsonLimits& limits = {});
 
 /// How to write.
 struct JsonStyle {
-  bool spaces = true;        ///< ", " and ": " as Python writes by default; false: no blanks
-  bool ascii = true;         ///< escape everything beyond ASCII as \uXXXX
-  bool typed_bytes = true;   ///< bytes as kombu's typed value; false: throws Error{invalid} naming typed_json
-  int indent = 0;            ///< blanks per level, for people; 0: one line
+  bool spaces = true;       ///< ", " and ": " as Python writes by default; false: no blanks
+  bool ascii = true;        ///< escape everything beyond ASCII as \uXXXX
+  bool typed_bytes = true;  ///< bytes as kombu's typed value; false: throws Error{invalid} naming typed_json
+  int indent = 0;           ///< blanks per level, for people; 0: one line
 };
 
 /// Writes JSON as Python's json.dumps would. Floats are the shortest text that reads back equal, with

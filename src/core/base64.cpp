@@ -27,14 +27,16 @@ void base64_append(std::string& out, std::string_view bytes) {
   const auto* from = reinterpret_cast<const unsigned char*>(bytes.data());
   std::size_t left = bytes.size();
   for (; left >= 3; left -= 3, from += 3) {
-    const std::uint32_t three = static_cast<std::uint32_t>(from[0]) << 16 | static_cast<std::uint32_t>(from[1]) << 8 | from[2];
+    const std::uint32_t three =
+        static_cast<std::uint32_t>(from[0]) << 16 | static_cast<std::uint32_t>(from[1]) << 8 | from[2];
     *to++ = kAlphabet[three >> 18];
     *to++ = kAlphabet[three >> 12 & 63];
     *to++ = kAlphabet[three >> 6 & 63];
     *to++ = kAlphabet[three & 63];
   }
   if (left == 0) return;
-  const std::uint32_t rest = static_cast<std::uint32_t>(from[0]) << 16 | (left == 2 ? static_cast<std::uint32_t>(from[1]) << 8 : 0u);
+  const std::uint32_t rest =
+      static_cast<std::uint32_t>(from[0]) << 16 | (left == 2 ? static_cast<std::uint32_t>(from[1]) << 8 : 0u);
   *to++ = kAlphabet[rest >> 18];
   *to++ = kAlphabet[rest >> 12 & 63];
   *to++ = left == 2 ? kAlphabet[rest >> 6 & 63] : '=';

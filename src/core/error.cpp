@@ -4,15 +4,24 @@ namespace errand {
 
 std::string_view to_string(ErrorKind kind) noexcept {
   switch (kind) {
-    case ErrorKind::invalid: return "invalid";
-    case ErrorKind::not_found: return "not found";
-    case ErrorKind::conflict: return "conflict";
-    case ErrorKind::denied: return "denied";
-    case ErrorKind::unavailable: return "unavailable";
-    case ErrorKind::overloaded: return "overloaded";
-    case ErrorKind::in_doubt: return "in doubt";
-    case ErrorKind::unsupported: return "unsupported";
-    case ErrorKind::bug: return "bug";
+    case ErrorKind::invalid:
+      return "invalid";
+    case ErrorKind::not_found:
+      return "not found";
+    case ErrorKind::conflict:
+      return "conflict";
+    case ErrorKind::denied:
+      return "denied";
+    case ErrorKind::unavailable:
+      return "unavailable";
+    case ErrorKind::overloaded:
+      return "overloaded";
+    case ErrorKind::in_doubt:
+      return "in doubt";
+    case ErrorKind::unsupported:
+      return "unsupported";
+    case ErrorKind::bug:
+      return "bug";
   }
   return "unknown";
 }

@@ -2,11 +2,11 @@
 
 #include <errand/error.hpp>
 
+#include <sys/eventfd.h>
+#include <unistd.h>
 #include <cerrno>
 #include <cstdint>
 #include <cstring>
-#include <sys/eventfd.h>
-#include <unistd.h>
 
 namespace errand::core {
 

@@ -14,8 +14,15 @@ struct Unit {
   std::int64_t milliseconds;
 };
 // Longer names first, so that "ms" and "min" are not read as "m".
-constexpr std::array<Unit, 9> kUnits{{{"min", 60'000}, {"sec", 1'000}, {"day", 86'400'000}, {"ms", 1}, {"s", 1'000},
-                                      {"m", 60'000}, {"h", 3'600'000}, {"d", 86'400'000}, {"w", 604'800'000}}};
+constexpr std::array<Unit, 9> kUnits{{{"min", 60'000},
+                                      {"sec", 1'000},
+                                      {"day", 86'400'000},
+                                      {"ms", 1},
+                                      {"s", 1'000},
+                                      {"m", 60'000},
+                                      {"h", 3'600'000},
+                                      {"d", 86'400'000},
+                                      {"w", 604'800'000}}};
 constexpr double kMostMilliseconds = 9e15;  // 285 000 years; below what int64 microseconds can hold
 }  // namespace
 
@@ -35,7 +42,8 @@ std::optional<Milliseconds> parse_duration(std::string_view text) {
       total = number * 1'000;
       break;
     }
-    const auto unit = std::find_if(kUnits.begin(), kUnits.end(), [&](const Unit& one) { return text.substr(0, one.name.size()) == one.name; });
+    const auto unit = std::find_if(kUnits.begin(), kUnits.end(),
+                                   [&](const Unit& one) { return text.substr(0, one.name.size()) == one.name; });
     if (unit == kUnits.end()) return std::nullopt;
     total += number * static_cast<double>(unit->milliseconds);
     text.remove_prefix(unit->name.size());
@@ -57,13 +65,20 @@ std::string format_duration(Milliseconds duration) {
 std::optional<std::uint64_t> parse_number(std::string_view text, std::uint64_t limit) {
   std::uint64_t value = 0;
   const auto parsed = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (text.empty() || parsed.ec != std::errc{} || parsed.ptr != text.data() + text.size() || value > limit) return std::nullopt;
+  if (text.empty() || parsed.ec != std::errc{} || parsed.ptr != text.data() + text.size() || value > limit)
+    return std::nullopt;
   return value;
 }
 
 std::optional<std::uint64_t> parse_size(std::string_view text) {
   std::uint64_t factor = 1;
-  for (const auto& [suffix, shift] : {std::pair<std::string_view, int>{"KiB", 10}, {"MiB", 20}, {"GiB", 30}, {"K", 10}, {"M", 20}, {"G", 30}, {"B", 0}}) {
+  for (const auto& [suffix, shift] : {std::pair<std::string_view, int>{"KiB", 10},
+                                      {"MiB", 20},
+                                      {"GiB", 30},
+                                      {"K", 10},
+                                      {"M", 20},
+                                      {"G", 30},
+                                      {"B", 0}}) {
     if (text.size() > suffix.size() && text.substr(text.size() - suffix.size()) == suffix) {
       factor = std::uint64_t{1} << shift;
       text.remove_suffix(suffix.size());

@@ -54,9 +54,7 @@ void ManualClock::step_wall(std::chrono::microseconds by) {
   wall_ += by;
 }
 
-double to_unix_seconds(TimePoint point) noexcept {
-  return static_cast<double>(point.time_since_epoch().count()) / 1e6;
-}
+double to_unix_seconds(TimePoint point) noexcept { return static_cast<double>(point.time_since_epoch().count()) / 1e6; }
 
 TimePoint from_unix_seconds(double seconds) noexcept {
   constexpr double kMost = 253'402'300'799.0;  // the end of the year 9999

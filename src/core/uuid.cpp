@@ -1,9 +1,9 @@
 #include "core/uuid.hpp"
 
-#include <array>
-#include <cstdlib>
 #include <sys/random.h>
 #include <unistd.h>
+#include <array>
+#include <cstdlib>
 
 namespace errand::core {
 
@@ -55,8 +55,8 @@ std::uint64_t random_bits() {
 std::string uuid4() {
   constexpr std::string_view kHex = "0123456789abcdef";
   std::array<std::uint64_t, 2> bits{random_bits(), random_bits()};
-  bits[0] = (bits[0] & ~0xf000ULL) | 0x4000ULL;                                     // version 4
-  bits[1] = (bits[1] & 0x3fffffffffffffffULL) | 0x8000000000000000ULL;              // variant 10
+  bits[0] = (bits[0] & ~0xf000ULL) | 0x4000ULL;                         // version 4
+  bits[1] = (bits[1] & 0x3fffffffffffffffULL) | 0x8000000000000000ULL;  // variant 10
   std::string text(36, '-');
   std::size_t at = 0;
   for (const std::uint64_t half : bits) {

@@ -2,11 +2,12 @@
 #include <errand/error.hpp>
 #include <errand/value.hpp>
 
+#include "value/number_text.hpp"
 #include "value/utf8.hpp"
 
-#include <array>
+#include <algorithm>
 #include <charconv>
-#include <cstdlib>
+#include <iterator>
 #include <limits>
 
 namespace errand {
@@ -15,30 +16,32 @@ namespace {
 
 class Reader {
  public:
-  Reader(std::string_view text, const JsonLimits& limits) : text_(text), limits_(limits) {}
+  Reader(std::string_view text, const JsonLimits& limits)
+      : text_(text), limits_(limits), depth_(std::min(limits.depth, JsonLimits::kMostDepth)) {}
 
   Value read() {
     if (text_.size() > limits_.bytes) {
-      fail("at most " + std::to_string(limits_.bytes) + " bytes (limit bytes)", std::to_string(text_.size()) + " bytes");
+      fail("at most " + std::to_string(limits_.bytes) + " bytes (limit bytes)",
+           std::to_string(text_.size()) + " bytes");
     }
     if (text_.substr(0, 3) == "\xef\xbb\xbf") fail("JSON", "a byte order mark; send UTF-8 without one");
-    for (;;) {
-      Value value;
-      if (open(value)) continue;  // a container was opened; its first element comes next
-      if (place(std::move(value))) break;
-    }
+    Value result;
+    Value* to = &result;
+    do {
+      to = read_into(*to) ? first_element() : next_element(result);
+    } while (to != nullptr);
     blanks();
     if (at_ != text_.size()) fail("the end of the text");
-    return std::move(result_);
+    return result;
   }
 
  private:
-  // A container that is being filled.
+  // A container that is being filled. Its elements stand at the end of items_ or members_ and move into a vector of
+  // the right size when it closes: one allocation for each container, and a hostile object pays for its index only
+  // once it is whole.
   struct Frame {
     bool is_object = false;
-    Array array;
-    Object object;
-    std::string key;
+    std::size_t from = 0;
   };
 
   [[noreturn]] void fail(std::string expected, std::string got = {}) const {
@@ -52,12 +55,14 @@ class Reader {
                                           : std::string("byte 0x") + kHex[byte >> 4] + kHex[byte & 15];
       }
     }
-    throw Error({.kind = ErrorKind::invalid, .operation = "json.parse",
+    throw Error({.kind = ErrorKind::invalid,
+                 .operation = "json.parse",
                  .detail = "expected " + expected + ", got " + got + " at byte " + std::to_string(at_)});
   }
 
   void blanks() {
-    while (at_ < text_.size() && (text_[at_] == ' ' || text_[at_] == '\t' || text_[at_] == '\n' || text_[at_] == '\r')) ++at_;
+    while (at_ < text_.size() && (text_[at_] == ' ' || text_[at_] == '\t' || text_[at_] == '\n' || text_[at_] == '\r'))
+      ++at_;
   }
 
   bool take(char c) {
@@ -70,73 +75,95 @@ class Reader {
     if (++nodes_ > limits_.nodes) fail("at most " + std::to_string(limits_.nodes) + " values (limit nodes)", "more");
   }
 
-  // Reads a scalar or an empty container into `value`; true when a container was opened instead.
-  bool open(Value& value) {
+  // Reads a scalar or an empty container; true when a container with something in it was opened instead.
+  bool read_into(Value& to) {
     blanks();
-    count_node();
+    if (++nodes_ > limits_.nodes) {
+      fail("at most " + std::to_string(limits_.nodes) + " values (limit nodes)", "more");
+    }
     if (at_ >= text_.size()) fail("a value");
     switch (text_[at_]) {
       case '{':
-        ++at_;
-        blanks();
-        if (take('}')) {
-          value = Value(Object());
-          return false;
-        }
-        push(true);
-        frames_.back().key = key();
-        return true;
+        return open(true, '}', to);
       case '[':
-        ++at_;
-        blanks();
-        if (take(']')) {
-          value = Value(Array());
-          return false;
-        }
-        push(false);
-        return true;
-      case '"': value = Value(text()); return false;
-      case 't': word("true"); value = Value(true); return false;
-      case 'f': word("false"); value = Value(false); return false;
-      case 'n': word("null"); return false;
-      case 'N': word("NaN"); value = Value(std::numeric_limits<double>::quiet_NaN()); return false;
-      case 'I': word("Infinity"); value = Value(std::numeric_limits<double>::infinity()); return false;
-      default: value = number(); return false;
+        return open(false, ']', to);
+      case '"':
+        to = Value(text());
+        return false;
+      case 't':
+        word("true");
+        to = Value(true);
+        return false;
+      case 'f':
+        word("false");
+        to = Value(false);
+        return false;
+      case 'n':
+        word("null");
+        return false;
+      case 'N':
+        word("NaN");
+        to = Value(std::numeric_limits<double>::quiet_NaN());
+        return false;
+      case 'I':
+        word("Infinity");
+        to = Value(std::numeric_limits<double>::infinity());
+        return false;
+      default:
+        to = number();
+        return false;
     }
   }
 
-  void push(bool is_object) {
-    if (frames_.size() >= limits_.depth) {
-      fail("nesting of at most " + std::to_string(limits_.depth) + " (limit depth)", "more");
+  bool open(bool is_object, char close, Value& to) {
+    ++at_;
+    if (frames_.size() >= depth_) {
+      fail("nesting of at most " + std::to_string(depth_) + " (limit depth)", "more");
     }
-    frames_.emplace_back();
-    frames_.back().is_object = is_object;
-  }
-
-  // Puts a finished value where it belongs and reads on to the next; true when it was the whole text.
-  bool place(Value value) {
-    while (!frames_.empty()) {
-      Frame& frame = frames_.back();
-      if (frame.is_object) {
-        frame.object.set(std::move(frame.key), std::move(value));
-        blanks();
-        if (take(',')) {
-          frame.key = key();
-          return false;
-        }
-        if (!take('}')) fail("',' or '}'");
-        value = Value(std::move(frame.object));
-      } else {
-        frame.array.push_back(std::move(value));
-        blanks();
-        if (take(',')) return false;
-        if (!take(']')) fail("',' or ']'");
-        value = Value(std::move(frame.array));
-      }
-      frames_.pop_back();
+    blanks();
+    if (take(close)) {
+      to = is_object ? Value(Object()) : Value(Array());
+      return false;
     }
-    result_ = std::move(value);
+    frames_.push_back({is_object, is_object ? members_.size() : items_.size()});
     return true;
+  }
+
+  // Where the first element of the container just opened goes.
+  Value* first_element() { return frames_.back().is_object ? next_member() : &items_.emplace_back(); }
+
+  Value* next_member() {
+    std::string name = key();
+    return &members_.emplace_back(std::move(name), Value()).second;
+  }
+
+  // After a value: where the next one goes, closing what ends in between; nullptr: the text is complete.
+  Value* next_element(Value& result) {
+    while (!frames_.empty()) {
+      blanks();
+      const Frame frame = frames_.back();
+      if (take(',')) return frame.is_object ? next_member() : &items_.emplace_back();
+      if (!take(frame.is_object ? '}' : ']')) fail(frame.is_object ? "',' or '}'" : "',' or ']'");
+      frames_.pop_back();
+      Value closed = frame.is_object ? Value(Object(taken(members_, frame.from))) : Value(taken(items_, frame.from));
+      if (frames_.empty()) {
+        result = std::move(closed);
+      } else if (frames_.back().is_object) {
+        members_.back().second = std::move(closed);
+      } else {
+        items_.back() = std::move(closed);
+      }
+    }
+    return nullptr;
+  }
+
+  // Moves out what stands at the end of the stack.
+  template <class T>
+  static std::vector<T> taken(std::vector<T>& stack, std::size_t from) {
+    const auto first = stack.begin() + static_cast<std::ptrdiff_t>(from);
+    std::vector<T> out(std::make_move_iterator(first), std::make_move_iterator(stack.end()));
+    stack.erase(first, stack.end());
+    return out;
   }
 
   std::string key() {
@@ -156,25 +183,25 @@ class Reader {
   std::string text() {
     ++at_;
     std::string out;
+    std::size_t from = at_;  // what stands from here on is carried over as it is
     for (;;) {
-      // The run up to the next quote, escape, control character or non-ASCII byte goes over in one piece.
-      const std::size_t from = at_;
-      while (at_ < text_.size() && utf8::is_plain(text_[at_])) ++at_;
-      out.append(text_, from, at_ - from);
+      at_ += utf8::plain_run(text_.substr(at_));
       if (at_ >= text_.size()) fail("'\"'");
       const auto byte = static_cast<unsigned char>(text_[at_]);
       if (byte == '"') {
+        out.append(text_, from, at_ - from);
         ++at_;
         return out;
       }
       if (byte == '\\') {
+        out.append(text_, from, at_ - from);
         escape(out);
+        from = at_;
       } else if (byte < 0x20) {
         fail("no control character inside a text");
       } else {
         const std::size_t length = utf8::sequence(text_.substr(at_));
         if (length == 0) fail("UTF-8");
-        out.append(text_, at_, length);
         at_ += length;
       }
     }
@@ -184,14 +211,30 @@ class Reader {
     ++at_;
     if (at_ >= text_.size()) fail("an escape");
     switch (text_[at_]) {
-      case '"': out += '"'; break;
-      case '\\': out += '\\'; break;
-      case '/': out += '/'; break;
-      case 'b': out += '\b'; break;
-      case 'f': out += '\f'; break;
-      case 'n': out += '\n'; break;
-      case 'r': out += '\r'; break;
-      case 't': out += '\t'; break;
+      case '"':
+        out += '"';
+        break;
+      case '\\':
+        out += '\\';
+        break;
+      case '/':
+        out += '/';
+        break;
+      case 'b':
+        out += '\b';
+        break;
+      case 'f':
+        out += '\f';
+        break;
+      case 'n':
+        out += '\n';
+        break;
+      case 'r':
+        out += '\r';
+        break;
+      case 't':
+        out += '\t';
+        break;
       case 'u': {
         ++at_;
         std::uint32_t code = hex4();
@@ -208,7 +251,8 @@ class Reader {
         utf8::append(out, code);
         return;
       }
-      default: fail("one of the escapes \\\" \\\\ \\/ \\b \\f \\n \\r \\t \\u");
+      default:
+        fail("one of the escapes \\\" \\\\ \\/ \\b \\f \\n \\r \\t \\u");
     }
     ++at_;
   }
@@ -270,7 +314,7 @@ class Reader {
         at_ = before;
       }
     }
-    if (real) return real_number(from);
+    if (real) return Value(value::read_double(text_.substr(from, at_ - from)));
     if (digits > limits_.integer_digits) {
       fail("an integer of at most " + std::to_string(limits_.integer_digits) + " digits (limit integer_digits)",
            std::to_string(digits) + " digits");
@@ -281,22 +325,14 @@ class Reader {
     return Value(BigInteger{std::string(text_.substr(from, integer_end - from))});
   }
 
-  Value real_number(std::size_t from) {
-    double value = 0;
-    const auto parsed = std::from_chars(text_.data() + from, text_.data() + at_, value);
-    if (parsed.ec == std::errc::result_out_of_range) {
-      // Python reads 1e400 as infinity and 1e-400 as zero, and so does strtod.
-      value = std::strtod(std::string(text_.substr(from, at_ - from)).c_str(), nullptr);
-    }
-    return Value(value);
-  }
-
   std::string_view text_;
   const JsonLimits& limits_;
   std::size_t at_ = 0;
   std::size_t nodes_ = 0;
+  std::size_t depth_;
   std::vector<Frame> frames_;
-  Value result_;
+  std::vector<Value> items_;
+  std::vector<Object::Member> members_;
 };
 
 }  // namespace

@@ -3,18 +3,16 @@
 #include <errand/value.hpp>
 
 #include "core/base64.hpp"
+#include "value/number_text.hpp"
 #include "value/typed.hpp"
 #include "value/utf8.hpp"
 
 #include <array>
 #include <charconv>
-#include <cmath>
 
 namespace errand {
 
 namespace {
-
-constexpr std::size_t kMaxWriteDepth = 1000;  // deeper values are a mistake, and the writer recurses
 
 [[noreturn]] void refuse(std::string detail) {
   throw Error({.kind = ErrorKind::invalid, .operation = "json.write", .detail = std::move(detail)});
@@ -25,17 +23,38 @@ class Writer {
   Writer(std::string& out, const JsonStyle& style) : out_(out), style_(style) {}
 
   void value(const Value& v, std::size_t depth) {
-    if (depth > kMaxWriteDepth) refuse("expected nesting of at most 1000, got more");
+    // The writer recurses; what the reader can have read always passes.
+    if (depth > JsonLimits::kMostDepth) {
+      refuse("expected nesting of at most " + std::to_string(JsonLimits::kMostDepth) + ", got more");
+    }
     switch (v.kind()) {
-      case Value::Kind::null: out_ += "null"; break;
-      case Value::Kind::boolean: out_ += v.as_bool() ? "true" : "false"; break;
-      case Value::Kind::integer: integer(v.as_integer()); break;
-      case Value::Kind::big_integer: out_ += v.as_big_integer().digits; break;
-      case Value::Kind::number: number(v.as_number()); break;
-      case Value::Kind::text: text(v.as_text()); break;
-      case Value::Kind::bytes: bytes(v.as_bytes()); break;
-      case Value::Kind::array: array(v.as_array(), depth); break;
-      case Value::Kind::object: object(v.as_object(), depth); break;
+      case Value::Kind::null:
+        out_ += "null";
+        break;
+      case Value::Kind::boolean:
+        out_ += v.as_bool() ? "true" : "false";
+        break;
+      case Value::Kind::integer:
+        integer(v.as_integer());
+        break;
+      case Value::Kind::big_integer:
+        big_integer(v.as_big_integer().digits);
+        break;
+      case Value::Kind::number:
+        value::append_double(out_, v.as_number());
+        break;
+      case Value::Kind::text:
+        text(v.as_text());
+        break;
+      case Value::Kind::bytes:
+        bytes(v.as_bytes(), depth);
+        break;
+      case Value::Kind::array:
+        array(v.as_array(), depth);
+        break;
+      case Value::Kind::object:
+        object(v.as_object(), depth);
+        break;
     }
   }
 
@@ -45,57 +64,11 @@ class Writer {
     out_.append(digits.data(), std::to_chars(digits.data(), digits.data() + digits.size(), n).ptr);
   }
 
-  // Python's float.__repr__: the shortest digits that read back equal; an exponent of at least two digits when the
-  // decimal point would stand more than 16 places right or 4 left.
-  void number(double n) {
-    if (std::isnan(n)) {
-      out_ += "NaN";
-      return;
+  void big_integer(std::string_view digits) {
+    if (!value::is_canonical_integer(digits)) {
+      refuse("expected the digits of a big integer (optional '-', no leading zeros), got other text");
     }
-    if (std::isinf(n)) {
-      out_ += n < 0 ? "-Infinity" : "Infinity";
-      return;
-    }
-    std::array<char, 40> buffer;
-    char* end = std::to_chars(buffer.data(), buffer.data() + buffer.size(), n, std::chars_format::scientific).ptr;
-    std::string_view written(buffer.data(), static_cast<std::size_t>(end - buffer.data()));
-    if (written.front() == '-') {
-      out_ += '-';
-      written.remove_prefix(1);
-    }
-    const std::size_t e = written.find('e');
-    int exponent = 0;
-    const char* digits_of_exponent = written.data() + e + 1;
-    if (*digits_of_exponent == '+') ++digits_of_exponent;
-    std::from_chars(digits_of_exponent, written.data() + written.size(), exponent);
-    std::string digits(1, written[0]);
-    if (e > 2) digits.append(written.substr(2, e - 2));
-    if (exponent < -4 || exponent >= 16) {
-      out_ += digits[0];
-      if (digits.size() > 1) {
-        out_ += '.';
-        out_.append(digits, 1);
-      }
-      out_ += exponent < 0 ? "e-" : "e+";
-      const int magnitude = std::abs(exponent);
-      if (magnitude < 10) out_ += '0';
-      integer(magnitude);
-    } else if (exponent < 0) {
-      out_ += "0.";
-      out_.append(static_cast<std::size_t>(-exponent - 1), '0');
-      out_ += digits;
-    } else {
-      const auto whole = static_cast<std::size_t>(exponent) + 1;
-      if (digits.size() <= whole) {
-        out_ += digits;
-        out_.append(whole - digits.size(), '0');
-        out_ += ".0";
-      } else {
-        out_.append(digits, 0, whole);
-        out_ += '.';
-        out_.append(digits, whole);
-      }
-    }
+    out_ += digits;
   }
 
   void escaped(std::uint32_t unit) {
@@ -109,21 +82,44 @@ class Writer {
     std::size_t at = 0;
     while (at < s.size()) {
       const std::size_t from = at;
-      while (at < s.size() && utf8::is_plain(s[at]) && s[at] != 0x7f) ++at;
+      at += utf8::plain_run(s.substr(at));
       out_.append(s, from, at - from);
       if (at == s.size()) break;
       switch (s[at]) {
-        case '"': out_ += "\\\""; ++at; continue;
-        case '\\': out_ += "\\\\"; ++at; continue;
-        case '\n': out_ += "\\n"; ++at; continue;
-        case '\r': out_ += "\\r"; ++at; continue;
-        case '\t': out_ += "\\t"; ++at; continue;
-        case '\b': out_ += "\\b"; ++at; continue;
-        case '\f': out_ += "\\f"; ++at; continue;
-        default: break;
+        case '"':
+          out_ += "\\\"";
+          ++at;
+          continue;
+        case '\\':
+          out_ += "\\\\";
+          ++at;
+          continue;
+        case '\n':
+          out_ += "\\n";
+          ++at;
+          continue;
+        case '\r':
+          out_ += "\\r";
+          ++at;
+          continue;
+        case '\t':
+          out_ += "\\t";
+          ++at;
+          continue;
+        case '\b':
+          out_ += "\\b";
+          ++at;
+          continue;
+        case '\f':
+          out_ += "\\f";
+          ++at;
+          continue;
+        default:
+          break;
       }
       const utf8::Decoded decoded = utf8::decode(s.substr(at));
-      if (decoded.length == 0) refuse("expected UTF-8 text, got a malformed byte at position " + std::to_string(at) + "; send it as bytes");
+      if (decoded.length == 0)
+        refuse("expected UTF-8 text, got a malformed byte at position " + std::to_string(at) + "; send it as bytes");
       const bool surrogate = decoded.code >= 0xd800 && decoded.code < 0xe000;
       if (decoded.code < 0x20 || surrogate || (style_.ascii && decoded.code >= 0x7f)) {
         if (decoded.code >= 0x10000) {
@@ -140,24 +136,33 @@ class Writer {
     out_ += '"';
   }
 
-  void bytes(const Bytes& b) {
+  void bytes(const Bytes& b, std::size_t depth) {
     if (!style_.typed_bytes) {
-      refuse("expected a value that plain JSON can hold, got bytes; readers of this queue may be older than kombu 5.3. "
-             "Set typed_json = true if none is, or send text");
+      refuse(
+          "expected a value that plain JSON can hold, got bytes; readers of this queue may be older than kombu 5.3. "
+          "Set typed_json = true if none is, or send text");
     }
-    const bool is_text = is_utf8(b.data);
-    out_ += is_text ? R"({"__type__": "bytes", "__value__": )" : R"({"__type__": "base64", "__value__": )";
-    text(is_text ? b.data : core::base64_encode(b.data));
+    const bool is_text = utf8::is_valid(b.data);
+    out_ += '{';
+    separator(true, depth + 1);
+    member("__type__");
+    text(is_text ? "bytes" : "base64");
+    separator(false, depth + 1);
+    member("__value__");
+    if (is_text) {
+      text(b.data);
+    } else {
+      out_ += '"';
+      core::base64_append(out_, b.data);
+      out_ += '"';
+    }
+    line(depth);
     out_ += '}';
   }
 
-  static bool is_utf8(std::string_view s) {
-    while (!s.empty()) {
-      const std::size_t length = utf8::sequence(s);
-      if (length == 0) return false;
-      s.remove_prefix(length);
-    }
-    return true;
+  void member(std::string_view name) {
+    text(name);
+    out_ += style_.spaces ? ": " : ":";
   }
 
   void separator(bool first, std::size_t depth) {
@@ -185,15 +190,15 @@ class Writer {
 
   void object(const Object& members, std::size_t depth) {
     if (typed::is_reserved(members) && !typed::is_known(members)) {
-      refuse("expected no object with exactly the keys __type__ and __value__ (kombu reads it as a typed value), got one");
+      refuse(
+          "expected no object with exactly the keys __type__ and __value__ (kombu reads it as a typed value), got one");
     }
     out_ += '{';
     bool first = true;
-    for (const auto& [name, member] : members) {
+    for (const auto& [name, held] : members) {
       separator(first, depth + 1);
-      text(name);
-      out_ += style_.spaces ? ": " : ":";
-      value(member, depth + 1);
+      member(name);
+      value(held, depth + 1);
       first = false;
     }
     if (!first) line(depth);

@@ -1,6 +1,7 @@
 #include "value/typed.hpp"
 
 #include "core/base64.hpp"
+#include "value/utf8.hpp"
 
 #include <errand/error.hpp>
 
@@ -53,7 +54,8 @@ void decode_typed(Value& root) {
     }
     if (!typed::is_known(*object)) {
       const std::string* type = object->find("__type__")->if_text();
-      throw Error({.kind = ErrorKind::invalid, .operation = "json.typed",
+      throw Error({.kind = ErrorKind::invalid,
+                   .operation = "json.typed",
                    .detail = "expected one of kombu's types datetime, date, time, decimal, uuid, bytes, base64, got " +
                              (type == nullptr ? std::string("no text") : "'" + *type + "'")});
     }
@@ -61,10 +63,15 @@ void decode_typed(Value& root) {
     if (type != "bytes" && type != "base64") continue;
     const std::string* text = object->find("__value__")->if_text();
     std::optional<std::string> data;
-    if (text != nullptr) data = type == "bytes" ? *text : core::base64_decode(*text);
+    if (text != nullptr && type == "base64") data = core::base64_decode(*text);
+    // A lone surrogate has no bytes in UTF-8; kombu's reader refuses it too.
+    if (text != nullptr && type == "bytes" && utf8::is_valid(*text)) data = *text;
     if (!data) {
-      throw Error({.kind = ErrorKind::invalid, .operation = "json.typed",
-                   .detail = "expected " + std::string(type == "bytes" ? "text" : "base64 text") + " in a value of type " + type});
+      throw Error({.kind = ErrorKind::invalid,
+                   .operation = "json.typed",
+                   .detail = "expected " +
+                             std::string(type == "bytes" ? "text without lone surrogates" : "base64 text") +
+                             " in a value of type " + type});
     }
     value = Value(Bytes{std::move(*data)});
   }

@@ -25,6 +25,16 @@ std::size_t sequence(std::string_view text) noexcept {
   return decoded.code >= 0xd800 && decoded.code < 0xe000 ? 0 : decoded.length;
 }
 
+bool is_valid(std::string_view text) noexcept {
+  while (!text.empty()) {
+    const std::size_t plain = plain_run(text);
+    const std::size_t length = plain > 0 ? plain : sequence(text);
+    if (length == 0) return false;
+    text.remove_prefix(length);
+  }
+  return true;
+}
+
 void append(std::string& out, std::uint32_t code) {
   if (code < 0x80) {
     out += static_cast<char>(code);

@@ -6,24 +6,29 @@
 
 #include <doctest/doctest.h>
 
-#include <set>
-#include <string>
 #include <sys/wait.h>
 #include <unistd.h>
+#include <set>
+#include <string>
 
 using namespace errand;
 using namespace std::chrono_literals;
 
 TEST_CASE("an error reads as one line with the operation first") {
-  const Error error({.kind = ErrorKind::in_doubt, .operation = "amqp.publish", .subject = "media",
-                     .detail = "connection closed while waiting for a confirm", .code = "320"});
-  CHECK(std::string(error.what()) == "amqp.publish: connection closed while waiting for a confirm (media, code 320, in doubt)");
+  const Error error({.kind = ErrorKind::in_doubt,
+                     .operation = "amqp.publish",
+                     .subject = "media",
+                     .detail = "connection closed while waiting for a confirm",
+                     .code = "320"});
+  CHECK(std::string(error.what()) ==
+        "amqp.publish: connection closed while waiting for a confirm (media, code 320, in doubt)");
   CHECK_FALSE(error.retryable());
   CHECK(std::string(Error({.kind = ErrorKind::invalid, .operation = "x"}).what()) == "x");
 }
 
 TEST_CASE("base64 is the one of RFC 4648 and nothing else") {
-  for (const std::string& bytes : {std::string(), std::string("f"), std::string("fo"), std::string("foo"), std::string("\0\xff\x7f", 3)}) {
+  for (const std::string& bytes :
+       {std::string(), std::string("f"), std::string("fo"), std::string("foo"), std::string("\0\xff\x7f", 3)}) {
     CHECK(core::base64_decode(core::base64_encode(bytes)) == bytes);
   }
   CHECK(core::base64_encode("foobar") == "Zm9vYmFy");
