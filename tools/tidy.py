@@ -38,6 +38,7 @@ THIRD_PARTY = {
     "bzlib.h": ("src/protocol/",),
     "lzma.h": ("src/protocol/",),
     "zstd.h": ("src/protocol/",),
+    "zstd_errors.h": ("src/protocol/",),
     "brotli/": ("src/protocol/",),
 }
 # Headers of the C library and the kernel; everything with no dot and no slash is C++'s own.

@@ -100,7 +100,7 @@ class Redis:
             except redis.ConnectionError:
                 if time.monotonic() > deadline:
                     raise
-                time.sleep(0.02)
+                time.sleep(0.02)  # polls
 
     def stop(self):
         self.process.terminate()
@@ -229,7 +229,7 @@ class Worker:
             waiting = client.llen("celery") + client.llen("media") + client.hlen("unacked")
             if seen != writes or waiting > 0:
                 writes, quiet_since = seen, time.monotonic()
-            time.sleep(0.05)
+            time.sleep(0.05)  # polls
         commands = self.monitor.seen[begin:]
         del result
         for key in client.keys("celery-task*"):

@@ -10,7 +10,10 @@
 #include <doctest/doctest.h>
 
 #include <chrono>
+#include <cstdlib>
+#include <ctime>
 #include <string>
+#include <string_view>
 
 using namespace errand;
 using namespace errand::protocol;
@@ -167,6 +170,28 @@ TEST_CASE("protocol 1 tolerates what it may leave out, and compression") {
   CHECK(decode_task(message).retries == 0);
   CHECK(message.body.starts_with("[[], {}, "));
   CHECK_FALSE(message.headers.contains("compression"));
+}
+
+// A sender with enable_utc off writes local time; what it meant is the local time of its reader.
+TEST_CASE("protocol 1 times without offset are local when the message says so, and UTC otherwise") {
+  const char* before = std::getenv("TZ");
+  const std::string saved = before != nullptr ? before : "";
+  ::setenv("TZ", "XYZ-9", 1);  // nine hours east of UTC, without any zone file
+  ::tzset();
+  const auto eta_of = [](std::string_view text, const char* utc) {
+    Message message =
+        protocol1(R"({"task": "t", "id": "i", "eta": ")" + std::string(text) + R"(", "utc": )" + utc + "}");
+    return decode_task(message).eta;
+  };
+  CHECK(eta_of("2026-11-22T14:43:54.166995", "false") == kNow);
+  CHECK(eta_of("2026-11-22T05:43:54.166995", "true") == kNow);
+  CHECK(eta_of("2026-11-22T05:43:54.166995+00:00", "false") == kNow);
+  if (before != nullptr) {
+    ::setenv("TZ", saved.c_str(), 1);
+  } else {
+    ::unsetenv("TZ");
+  }
+  ::tzset();
 }
 
 TEST_CASE("a hybrid message has protocol 2 headers, which win over its body") {
