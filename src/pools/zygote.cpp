@@ -4,6 +4,7 @@
 
 #include <cerrno>
 #include <csignal>
+#include <cstdio>
 #include <cstring>
 #include <poll.h>
 #include <sys/prctl.h>
@@ -66,6 +67,7 @@ Zygote::Zygote(const Registry& registry, const RunnerOptions& options) {
   if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0) {
     throw Error({.kind = ErrorKind::overloaded, .operation = "pool.start", .detail = std::strerror(errno)});
   }
+  std::fflush(nullptr);  // what waits in stdio's buffers would be written by every child again
   const pid_t parent = getpid();
   pid_ = fork();
   if (pid_ < 0) {

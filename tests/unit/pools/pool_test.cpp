@@ -48,8 +48,8 @@ struct Away : std::runtime_error {
 // Not a loop the compiler may remove or turn into a jump: every frame is used after the call.
 int deeper(int n, const volatile char* above) {
   volatile char frame[4096];
-  frame[0] = above == nullptr ? 0 : above[0];
-  return deeper(n + 1, frame) + frame[0];
+  frame[0] = above == nullptr ? char{0} : above[0];
+  return n < 0 ? 0 : deeper(n + 1, frame) + frame[0];
 }
 
 struct FailureLog : Hooks {
@@ -122,7 +122,7 @@ struct Bench {
     registry.add(crash, [] { raise(SIGSEGV); });
     registry.add(quit, [] { _exit(3); });
     registry.add(spin, [] {
-      for (volatile int i = 0;; i = i + 1) {
+      for (std::atomic<int> i = 0;; ++i) {
       }
     });
     registry.add(polite, [](TaskContext& task) -> std::string {
