@@ -163,6 +163,7 @@ class TypedResult : public AsyncResult {
  public:
   explicit TypedResult(AsyncResult result) : AsyncResult(std::move(result)) {}
 
+  using AsyncResult::get;  // get<T>() reads it as another type
   R get(Deadline deadline = Deadline::never()) const {
     const Value value = AsyncResult::get(deadline);
     if constexpr (!std::is_void_v<R>) return this->template decode<R>(value);

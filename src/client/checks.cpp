@@ -191,11 +191,14 @@ Message encode_call(const Signature& call, const ClientOptions& options, const B
   sender.delivery_mode = options.persistent ? 2 : 1;
   sender.default_compression = options.compression;
   Message message;
+  const JsonStyle style{.typed_bytes = sender.typed_json};
   try {
     message = protocol::encode_task(call, sender);
+    // Drivers write the headers; here a mistake in one still has its name.
+    if (!call.options.headers.empty()) static_cast<void>(to_json(Value(call.options.headers), style));
   } catch (const Error& error) {
     if (error.operation() != "json.write") throw;
-    const std::string path = refused_path(call, {.typed_bytes = sender.typed_json});
+    const std::string path = refused_path(call, style);
     refuse(call, path.empty() ? error.detail() : path + ": " + error.detail());
   }
   // Labels travel twice: as headers, which every broker carries, and as properties, where Celery's apply_async puts
