@@ -78,6 +78,8 @@ class Worker {
 
   /// Called on the worker's thread once it consumes; for tests and embedding programs.
   std::function<void()> on_ready;
+  /// Called on SIGHUP, on a thread of its own, when signals are handled; unset: SIGHUP keeps its meaning.
+  std::function<void()> on_reload;
 
  private:
   struct Impl;

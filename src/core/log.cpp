@@ -179,10 +179,11 @@ std::string json_line(const Settings& settings, Level level, std::string_view ev
   return line + "}";
 }
 
-// A number says little by itself: it is left out only where the message has its name, too.
+// What people have read in the message, or would not miss: the duration stands in the sentence, a zero says nothing.
 bool said_already(std::string_view message, const Field& field, std::string_view value) {
-  return std::holds_alternative<std::string>(field.value) && !value.empty() &&
-         message.find(value) != std::string_view::npos;
+  if (value.empty() || field.name == "duration") return true;
+  if (const auto* number = std::get_if<std::int64_t>(&field.value)) return *number == 0;
+  return std::holds_alternative<std::string>(field.value) && message.find(value) != std::string_view::npos;
 }
 
 std::string text_line(const Settings& settings, Level level, std::string_view event, std::string_view message,
@@ -195,7 +196,7 @@ std::string text_line(const Settings& settings, Level level, std::string_view ev
   for (const Field& field : fields) {
     // What the message already says is not said again.
     const std::string value = core::escape_controls(value_text(field));
-    if (value.empty() || said_already(message, field, value)) continue;
+    if (said_already(message, field, value)) continue;
     line += " " + std::string(field.name) + "=" + value;
   }
   if (settings.color && !color_of(level).empty()) line += "\x1b[0m";

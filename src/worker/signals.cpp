@@ -14,33 +14,38 @@
 namespace errand::worker {
 
 namespace {
-sigset_t stop_signals() {
+sigset_t watched_signals(bool reload) {
   sigset_t set;
   sigemptyset(&set);
   sigaddset(&set, SIGTERM);
   sigaddset(&set, SIGINT);
   sigaddset(&set, SIGQUIT);
+  if (reload) sigaddset(&set, SIGHUP);
   return set;
 }
 }  // namespace
 
-SignalWatcher::SignalWatcher(std::function<void(StopKind)> on_stop) : on_stop_(std::move(on_stop)) {
-  const sigset_t set = stop_signals();
+SignalWatcher::SignalWatcher(std::function<void(StopKind)> on_stop, std::function<void()> on_reload)
+    : on_stop_(std::move(on_stop)), on_reload_(std::move(on_reload)) {
+  const sigset_t set = watched_signals(on_reload_ != nullptr);
   pthread_sigmask(SIG_BLOCK, &set, nullptr);
   signals_ = signalfd(-1, &set, SFD_CLOEXEC);
   quit_ = eventfd(0, EFD_CLOEXEC);
   if (signals_ < 0 || quit_ < 0) {
     throw Error({.kind = ErrorKind::overloaded, .operation = "worker.signals", .detail = std::strerror(errno)});
   }
+}
+
+void SignalWatcher::start() {
   thread_ = std::thread([this] { watch(); });
 }
 
 SignalWatcher::~SignalWatcher() {
   const std::uint64_t one = 1;
-  if (write(quit_, &one, sizeof one) == static_cast<ssize_t>(sizeof one)) thread_.join();
+  if (thread_.joinable() && write(quit_, &one, sizeof one) == static_cast<ssize_t>(sizeof one)) thread_.join();
   close(signals_);
   close(quit_);
-  const sigset_t set = stop_signals();
+  const sigset_t set = watched_signals(on_reload_ != nullptr);
   pthread_sigmask(SIG_UNBLOCK, &set, nullptr);
 }
 
@@ -53,6 +58,10 @@ void SignalWatcher::watch() {
     if (waits[0].revents == 0) continue;
     signalfd_siginfo info{};
     if (read(signals_, &info, sizeof info) != static_cast<ssize_t>(sizeof info)) continue;
+    if (info.ssi_signo == SIGHUP) {
+      on_reload_();
+      continue;
+    }
     if (info.ssi_signo == SIGQUIT) {
       asked = 3;
     } else {

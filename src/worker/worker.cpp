@@ -66,9 +66,10 @@ int Worker::run() {
   const WorkerOptions& o = impl_->options;
   const worker::Systemd systemd;
 
-  // Signals first, so that every later thread inherits the mask; the pool before any connection, because it forks.
+  // Signals are blocked first, so that every later thread inherits the mask; then the pool, which forks, before any
+  // thread or connection; then the thread that reads the signals.
   std::optional<worker::SignalWatcher> signals;
-  if (o.handle_signals) signals.emplace([this](StopKind kind) { request_stop(kind); });
+  if (o.handle_signals) signals.emplace([this](StopKind kind) { request_stop(kind); }, on_reload);
 
   std::unique_ptr<Broker> broker = open_broker(o.broker_url, o.transport);
   const BrokerTraits traits = broker->traits();
@@ -83,6 +84,7 @@ int Worker::run() {
   std::unique_ptr<Pool> pool = make_pool(o.pool, pool_options);
   worker::InboxSink sink(impl_->inbox);
   pool->start(impl_->registry, sink);
+  if (signals) signals->start();
 
   std::unique_ptr<ResultBackend> results;
   if (o.result_backend_url != "disabled") {

@@ -95,7 +95,12 @@ TEST_CASE("a terminal line reads as a sentence and says nothing twice") {
   log::Settings settings;
   const std::string line =
       log::format(settings, log::Level::info, "task.succeeded", "task a.b[t1] (queue: q) succeeded in 0.2500s",
-                  {{"task_id", "t1"}, {"task_name", "a.b"}, {"queue", "q"}, {"retry_number", 1}});
+                  {{"task_id", "t1"},
+                   {"task_name", "a.b"},
+                   {"queue", "q"},
+                   {"retry_number", 1},
+                   {"duration", 0.25},
+                   {"deliveries", 0}});
   CHECK(line.substr(line.find("INFO")) == "INFO    task a.b[t1] (queue: q) succeeded in 0.2500s retry_number=1");
   settings.color = true;
   const std::string colored = log::format(settings, log::Level::error, "x", "broken");
