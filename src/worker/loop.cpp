@@ -57,8 +57,12 @@ int Loop::run() {
       systemd_.notify("WATCHDOG=1");
       watchdog_at_ = now_.steady + *systemd_.watchdog();
     }
+    if (settled_enough()) {
+      step(StopRequested{StopKind::warm});
+      continue;  // not into a wait: nothing may come any more
+    }
     const bool came = fetch();
-    if (!came) stop_if_asked();
+    if (!came) stop_if_idle();
   }
   inbox_.bind(nullptr);
   return *exit_code_;
@@ -155,16 +159,17 @@ Deadline Loop::next_wake() const {
   return Deadline::at(std::min(at, watchdog_at_));
 }
 
-void Loop::stop_if_asked() {
-  if (engine_.stopping()) return;
-  bool enough = options_.stop_after && engine_.settled() >= *options_.stop_after;
-  if (!enough && options_.stop_when_idle && engine_.idle() && committer_.empty()) {
-    enough = std::all_of(options_.queues.begin(), options_.queues.end(), [&](const std::string& queue) {
-      const QueueInfo info = broker_.inspect(queue);
-      return info.ready == 0 && info.parked == 0;
-    });
-  }
-  if (enough) step(StopRequested{StopKind::warm});
+bool Loop::settled_enough() const {
+  return options_.stop_after && engine_.settled() >= *options_.stop_after && !engine_.stopping();
+}
+
+void Loop::stop_if_idle() {
+  if (!options_.stop_when_idle || engine_.stopping() || !engine_.idle() || !committer_.empty()) return;
+  const bool nothing = std::all_of(options_.queues.begin(), options_.queues.end(), [&](const std::string& queue) {
+    const QueueInfo info = broker_.inspect(queue);
+    return info.ready == 0 && info.parked == 0;
+  });
+  if (nothing) step(StopRequested{StopKind::warm});
 }
 
 }  // namespace errand::worker

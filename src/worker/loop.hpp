@@ -66,7 +66,8 @@ class Loop {
   void commit();
   bool fetch();
   Deadline next_wake() const;
-  void stop_if_asked();
+  bool settled_enough() const;
+  void stop_if_idle();
 
   LoopOptions options_;
   Engine& engine_;
