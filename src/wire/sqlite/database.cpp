@@ -3,6 +3,8 @@
 #include <cerrno>
 #include <cstring>
 #include <fcntl.h>
+#include <mutex>
+#include <set>
 #include <sqlite3.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -114,11 +116,28 @@ std::string Query::blob(int column) const {
 bool Query::is_null(int column) const { return sqlite3_column_type(statement_, column) == SQLITE_NULL; }
 
 namespace {
-// Makes the file private before SQLite does with the process's umask, and looks whether it may be ours to open.
+// Files that a connection of this process has, or had, open.
+struct KnownFiles {
+  std::mutex mutex;
+  std::set<std::pair<dev_t, ino_t>> inodes;
+};
+KnownFiles& known_files() {
+  static KnownFiles files;
+  return files;
+}
+
+// Makes the file private before SQLite does with the process's umask, and looks whether it may be ours to open. Only
+// for the first connection of this process: closing any descriptor of a file drops all POSIX locks that the process
+// has on it, those of its other connections included. The next process to leave would then think itself the last,
+// delete the log, and this one would go on with a file that nobody else sees.
 void prepare_file(const std::string& path) {
   const auto fail = [&](ErrorKind kind, std::string detail) {
     throw Error({.kind = kind, .operation = "sqlite.open", .subject = path, .detail = std::move(detail)});
   };
+  KnownFiles& known = known_files();
+  const std::lock_guard lock(known.mutex);
+  struct stat about {};
+  if (stat(path.c_str(), &about) == 0 && known.inodes.count({about.st_dev, about.st_ino}) != 0) return;
   const int fd = open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
   if (fd < 0) {
     const int code = errno;
@@ -130,10 +149,12 @@ void prepare_file(const std::string& path) {
   }
   char magic[16] = {};
   const ssize_t got = pread(fd, magic, sizeof magic, 0);
+  const bool found = fstat(fd, &about) == 0;
   close(fd);
   if (got > 0 && (got < static_cast<ssize_t>(sizeof magic) || std::memcmp(magic, "SQLite format 3", 16) != 0)) {
     fail(ErrorKind::conflict, "expected a database of Errand or no file, got a file of another kind; it was left as it is");
   }
+  if (found) known.inodes.emplace(about.st_dev, about.st_ino);
 }
 }  // namespace
 
