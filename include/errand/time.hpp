@@ -24,9 +24,8 @@ class Deadline {
  public:
   static Deadline never() noexcept { return Deadline{}; }
   static Deadline at(SteadyPoint point) noexcept { return Deadline{point}; }
-  static Deadline after(std::chrono::nanoseconds wait) noexcept {
-    return Deadline{std::chrono::steady_clock::now() + std::chrono::duration_cast<SteadyPoint::duration>(wait)};
-  }
+  /// From now on; a wait beyond what the clock can count ends with the clock.
+  static Deadline after(std::chrono::nanoseconds wait) noexcept;
   /// Already passed: look, but do not wait.
   static Deadline now() noexcept { return Deadline{SteadyPoint::min()}; }
 
@@ -49,7 +48,7 @@ class Deadline {
 class Clock {
  public:
   virtual ~Clock() = default;
-  virtual TimePoint now() const = 0;      ///< wall clock
+  virtual TimePoint now() const = 0;       ///< wall clock
   virtual SteadyPoint steady() const = 0;  ///< monotonic clock
 };
 

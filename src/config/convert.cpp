@@ -2,7 +2,7 @@
 
 #include "core/log.hpp"
 #include "core/text.hpp"
-#include "value/utf8.hpp"
+#include "core/utf8.hpp"
 
 #include <algorithm>
 #include <charconv>

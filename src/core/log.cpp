@@ -68,24 +68,6 @@ std::string_view color_of(Level level) {
 
 char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
 
-/// Length of the well-formed UTF-8 sequence of two to four bytes at the start; 0: there is none.
-std::size_t utf8_sequence(std::string_view text) {
-  const auto at = [&](std::size_t i) { return i < text.size() ? static_cast<unsigned char>(text[i]) : 0u; };
-  const unsigned lead = at(0);
-  const std::size_t length = lead >= 0xc2 && lead <= 0xdf   ? 2
-                             : lead >= 0xe0 && lead <= 0xef ? 3
-                             : lead >= 0xf0 && lead <= 0xf4 ? 4
-                                                            : 0;
-  for (std::size_t i = 1; i < length; ++i) {
-    if ((at(i) & 0xc0) != 0x80) return 0;
-  }
-  // Overlong forms, surrogates and code points beyond U+10FFFF.
-  if ((lead == 0xe0 && at(1) < 0xa0) || (lead == 0xed && at(1) > 0x9f) || (lead == 0xf0 && at(1) < 0x90) ||
-      (lead == 0xf4 && at(1) > 0x8f))
-    return 0;
-  return length;
-}
-
 std::string cut(std::string_view text) {
   if (text.size() <= kMostText) return std::string(text);
   return core::shorten(text, kMostText) + " (" + std::to_string(text.size()) + " bytes)";
@@ -108,28 +90,12 @@ std::string timestamp(bool utc) {
   return std::string(text.data(), length) + fraction.data() + (utc ? "Z" : "");
 }
 
+// What is left after escape_controls is UTF-8 without controls: only the two characters JSON itself needs are escaped.
 void append_json_text(std::string& out, std::string_view text) {
-  constexpr std::string_view kHex = "0123456789abcdef";
-  const std::string escaped = core::escape_controls(text);
-  const std::string_view rest = escaped;
   out += '"';
-  for (std::size_t i = 0; i < rest.size();) {
-    const char c = rest[i];
-    const auto byte = static_cast<unsigned char>(c);
-    if (byte < 0x80) {
-      if (c == '"' || c == '\\') out += '\\';
-      out += c;
-      ++i;
-    } else if (const std::size_t length = utf8_sequence(rest.substr(i)); length > 0) {
-      out += rest.substr(i, length);
-      i += length;
-    } else {
-      // A byte that is no UTF-8 stands for itself in Latin-1: a line is valid JSON whatever a message holds.
-      out += "\\u00";
-      out += kHex[byte >> 4];
-      out += kHex[byte & 15];
-      ++i;
-    }
+  for (const char c : core::escape_controls(text)) {
+    if (c == '"' || c == '\\') out += '\\';
+    out += c;
   }
   out += '"';
 }

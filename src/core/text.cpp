@@ -1,5 +1,7 @@
 #include "core/text.hpp"
 
+#include "core/utf8.hpp"
+
 #include <algorithm>
 #include <array>
 #include <charconv>
@@ -120,45 +122,53 @@ std::string_view nearest_word(std::string_view word, const std::vector<std::stri
   return best;
 }
 
+namespace {
+
+// Line separators, and what turns the reading direction around: a name must not rewrite the line it is shown in.
+bool breaks_lines_or_turns_them(std::uint32_t code) noexcept {
+  return code == 0x2028 || code == 0x2029 || (code >= 0x202a && code <= 0x202e) || (code >= 0x2066 && code <= 0x2069);
+}
+
+}  // namespace
+
 std::string escape_controls(std::string_view text) {
   constexpr std::string_view kHex = "0123456789abcdef";
   std::string out;
   out.reserve(text.size());
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    const auto byte = static_cast<unsigned char>(text[i]);
-    if (byte == '\n') {
+  const auto hex = [&](std::uint32_t code, int digits) {
+    for (int shift = 4 * (digits - 1); shift >= 0; shift -= 4) out += kHex[code >> shift & 15];
+  };
+  while (!text.empty()) {
+    const utf8::Decoded next = utf8::decode(text);
+    const std::size_t length = std::max<std::size_t>(next.length, 1);
+    if (next.code == '\n') {
       out += "\\n";
-    } else if (byte == '\r') {
+    } else if (next.code == '\r') {
       out += "\\r";
-    } else if (byte == '\t') {
+    } else if (next.code == '\t') {
       out += "\\t";
-    } else if (byte < 0x20 || byte == 0x7f) {
+    } else if (next.length == 0 || next.code < 0x20 || (next.code >= 0x7f && next.code < 0xa0)) {
+      // Bytes that are no UTF-8, and the controls: C0, DEL, and C1, which some terminals obey.
       out += "\\x";
-      out += kHex[byte >> 4];
-      out += kHex[byte & 15];
-    } else if (byte == 0xe2 && text.substr(i, 3) == "\xe2\x80\xa8") {
-      out += "\\u2028";
-      i += 2;
-    } else if (byte == 0xe2 && text.substr(i, 3) == "\xe2\x80\xa9") {
-      out += "\\u2029";
-      i += 2;
-    } else if (byte == 0xc2 && i + 1 < text.size() && static_cast<unsigned char>(text[i + 1]) < 0xa0) {
-      out += "\\x";  // the C1 controls, which some terminals obey
-      out += kHex[static_cast<unsigned char>(text[i + 1]) >> 4];
-      out += kHex[static_cast<unsigned char>(text[i + 1]) & 15];
-      i += 1;
+      hex(next.length == 0 ? static_cast<unsigned char>(text.front()) : next.code, 2);
+    } else if (breaks_lines_or_turns_them(next.code) || (next.code >= 0xd800 && next.code < 0xe000)) {
+      out += "\\u";
+      hex(next.code, 4);
     } else {
-      out += text[i];
+      out += text.substr(0, length);
     }
+    text.remove_prefix(length);
   }
   return out;
 }
 
 std::string shorten(std::string_view text, std::size_t limit) {
+  constexpr std::string_view kCut = "...";
   if (text.size() <= limit) return std::string(text);
-  std::size_t end = limit > 3 ? limit - 3 : 0;
+  if (limit < kCut.size()) return std::string(kCut.substr(0, limit));
+  std::size_t end = limit - kCut.size();
   while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xc0) == 0x80) --end;
-  return std::string(text.substr(0, end)) + "...";
+  return std::string(text.substr(0, end)) + std::string(kCut);
 }
 
 }  // namespace errand::core

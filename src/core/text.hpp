@@ -23,8 +23,8 @@ std::optional<std::uint64_t> parse_number(std::string_view text, std::uint64_t l
 /// The known word with the smallest edit distance, if it is near enough to be a typing mistake; "" otherwise.
 std::string_view nearest_word(std::string_view word, const std::vector<std::string_view>& known);
 
-/// Control characters, DEL and the line separators U+2028 and U+2029 escaped, so that one text stays on one line and
-/// no terminal obeys it.
+/// Control characters (C0, DEL, C1), line separators, marks that turn the reading direction, lone surrogates and bytes
+/// that are no UTF-8 escaped, so that one text stays on one line, no terminal obeys it and every log can hold it.
 std::string escape_controls(std::string_view text);
 
 /// Cut to at most `limit` bytes at a character's border, with "..." when something was cut.

@@ -6,6 +6,11 @@
 
 namespace errand {
 
+Deadline Deadline::after(std::chrono::nanoseconds wait) noexcept {
+  const SteadyPoint now = std::chrono::steady_clock::now();
+  return Deadline{wait > SteadyPoint::max() - now ? SteadyPoint::max() : now + wait};
+}
+
 std::optional<std::chrono::nanoseconds> Deadline::remaining() const noexcept {
   if (!point_) return std::nullopt;
   const auto now = std::chrono::steady_clock::now();

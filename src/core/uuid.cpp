@@ -2,8 +2,11 @@
 
 #include <sys/random.h>
 #include <unistd.h>
+#include <errand/error.hpp>
+
 #include <array>
-#include <cstdlib>
+#include <cerrno>
+#include <cstring>
 
 namespace errand::core {
 
@@ -36,7 +39,13 @@ class Generator {
     auto* bytes = reinterpret_cast<char*>(state_.data());
     while (got < sizeof state_) {
       const ssize_t n = getrandom(bytes + got, sizeof state_ - got, 0);
-      if (n > 0) got += static_cast<std::size_t>(n);
+      if (n > 0) {
+        got += static_cast<std::size_t>(n);
+      } else if (errno != EINTR) {
+        throw Error({.kind = ErrorKind::unavailable,
+                     .operation = "getrandom",
+                     .detail = std::string("the kernel gives no random bytes: ") + std::strerror(errno)});
+      }
     }
     pid_ = pid;
   }

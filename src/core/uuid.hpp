@@ -7,6 +7,7 @@
 namespace errand::core {
 
 /// Unique across processes and forks. Cheap: the generator is seeded from the kernel once per thread and process.
+/// Throws Error{unavailable} only where a sandbox forbids getrandom(2).
 std::string uuid4();
 
 /// 64 random bits from the same generator; not for secrets.

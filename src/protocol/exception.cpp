@@ -1,7 +1,7 @@
 #include "protocol/exception.hpp"
 
+#include "core/utf8.hpp"
 #include "protocol/saferepr.hpp"
-#include "value/utf8.hpp"
 
 #include <errand/error.hpp>
 #include <errand/retry.hpp>

@@ -1,6 +1,6 @@
 #include "protocol/saferepr.hpp"
 
-#include "value/utf8.hpp"
+#include "core/utf8.hpp"
 
 #include <algorithm>
 #include <cmath>

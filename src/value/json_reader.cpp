@@ -2,8 +2,8 @@
 #include <errand/error.hpp>
 #include <errand/value.hpp>
 
+#include "core/utf8.hpp"
 #include "value/number_text.hpp"
-#include "value/utf8.hpp"
 
 #include <algorithm>
 #include <charconv>

@@ -3,9 +3,9 @@
 #include <errand/value.hpp>
 
 #include "core/base64.hpp"
+#include "core/utf8.hpp"
 #include "value/number_text.hpp"
 #include "value/typed.hpp"
-#include "value/utf8.hpp"
 
 #include <array>
 #include <charconv>

@@ -1,7 +1,7 @@
 #include "value/typed.hpp"
 
 #include "core/base64.hpp"
-#include "value/utf8.hpp"
+#include "core/utf8.hpp"
 
 #include <errand/error.hpp>
 

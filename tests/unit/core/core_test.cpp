@@ -72,6 +72,12 @@ TEST_CASE("deadlines never wake early and never restart") {
   CHECK(soon.poll_timeout() <= 2);
   CHECK(soon.earlier(Deadline::never()).point() == soon.point());
   CHECK(Deadline::after(1h).earlier(soon).point() == soon.point());
+  CHECK(Deadline::now().earlier(soon).passed());
+  CHECK(Deadline::never().earlier(Deadline::never()).is_never());
+  // The longest wait there is must not wrap into the past.
+  const Deadline far = Deadline::after(std::chrono::nanoseconds::max());
+  CHECK_FALSE(far.passed());
+  CHECK(far.poll_timeout() == 3'600'000);
 }
 
 TEST_CASE("a manual clock moves both readings, a wall step only one") {

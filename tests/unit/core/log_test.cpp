@@ -50,7 +50,7 @@ TEST_CASE("F157: control characters, line separators and invalid bytes cannot br
     CHECK(line.find("\xe2\x80\xa8") == std::string::npos);
     CHECK(line.find("\xc2\x9b") == std::string::npos);
   }
-  CHECK(json("\xff").find("\"\\u00ff\"") != std::string::npos);
+  CHECK(json("\xff").find("\"\\\\xff\"") != std::string::npos);
   CHECK(json("gr\xc3\xbc\xc3\x9f \xf0\x9f\x90\x88").find("gr\xc3\xbc\xc3\x9f \xf0\x9f\x90\x88") != std::string::npos);
   CHECK(json("", {{"x", std::nan("")}}).find("\"x\": null") != std::string::npos);
 }

@@ -1,4 +1,4 @@
-#include "value/utf8.hpp"
+#include "core/utf8.hpp"
 
 namespace errand::utf8 {
 
