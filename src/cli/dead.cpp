@@ -3,7 +3,7 @@
 #include "cli/queue_rows.hpp"
 #include "core/base64.hpp"
 #include "core/text.hpp"
-#include "value/utf8.hpp"
+#include "core/utf8.hpp"
 
 #include <errand/error.hpp>
 
