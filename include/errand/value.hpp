@@ -127,7 +127,7 @@ class Value {
   // Access: each throws Error{invalid} "expected text, got integer" when the kind differs.
   bool as_bool() const;
   std::int64_t as_integer() const;
-  double as_number() const;  ///< integers are converted
+  double as_number() const;  ///< integers are converted to the nearest; beyond any double: Error{invalid}
   const std::string& as_text() const;
   const Bytes& as_bytes() const;
   const BigInteger& as_big_integer() const;

@@ -36,7 +36,14 @@ bool Value::as_bool() const { return expect<bool>(data_, "bool", kind()); }
 std::int64_t Value::as_integer() const { return expect<std::int64_t>(data_, "integer", kind()); }
 double Value::as_number() const {
   if (const auto* integer = std::get_if<std::int64_t>(&data_)) return static_cast<double>(*integer);
-  if (const auto* big = std::get_if<BigInteger>(&data_)) return value::read_double(big->digits);
+  if (const auto* big = std::get_if<BigInteger>(&data_)) {
+    const double number = value::read_double(big->digits);
+    if (!std::isinf(number)) return number;
+    throw Error({.kind = ErrorKind::invalid,
+                 .operation = "value",
+                 .detail = "expected a number that a double can hold (below 1.8e308), got an integer of " +
+                           std::to_string(big->digits.size()) + " digits"});
+  }
   return expect<double>(data_, "float", kind());
 }
 const std::string& Value::as_text() const { return expect<std::string>(data_, "text", kind()); }

@@ -131,6 +131,8 @@ TEST_CASE("F113_a big integer that is not written as one is refused") {
   }
   CHECK(to_json(Value(BigInteger{"-18446744073709551616"})) == "-18446744073709551616");
   CHECK(parse_json("18446744073709551616").as_number() == 18446744073709551616.0);
+  CHECK_THROWS_WITH_AS(parse_json(std::string(400, '9')).as_number(), doctest::Contains("got an integer of 400 digits"),
+                       Error);
 }
 
 TEST_CASE("F114_what is not JSON is refused with what was expected and where") {
