@@ -63,26 +63,26 @@ class ResultTimeout : public Error {
 /// Where tasks go whose call and definition name no queue. An exact name wins over patterns, then the first that
 /// matches.
 struct TaskRoute {
-  std::string pattern;  ///< the task's name, with * ? and [...] as in file names: "media.*"
-  std::string queue;    ///< %h is this host's name; "": only the priority is set
-  std::optional<int> priority;
+  std::string pattern{};  ///< the task's name, with * ? and [...] as in file names: "media.*"
+  std::string queue{};    ///< %h is this host's name; "": only the priority is set
+  std::optional<int> priority{};
 };
 
 /// The defaults serve a program that is alone with its SQLite file.
 struct ClientOptions {
   std::string broker_url = "sqlite:///errand.db";
-  std::string result_backend_url;  ///< "": the broker's own store; "disabled": none
-  TransportOptions transport;
+  std::string result_backend_url{};  ///< "": the broker's own store; "disabled": none
+  TransportOptions transport{};
   std::string default_queue = "celery";  ///< %h is this host's name
-  std::vector<TaskRoute> routes;
-  std::optional<bool> typed_json;       ///< unset: on unless Python may read the queue
-  bool strict_names = false;            ///< refuse names that are not in the catalogue
-  SchemaMap catalogue;                  ///< calls by these names are checked before sending; see schemas()
-  std::string compression;              ///< for calls that name none
-  std::optional<Milliseconds> expires;  ///< for calls and tasks that name none
-  std::optional<int> priority;          ///< for calls, tasks and routes that name none
-  bool persistent = true;               ///< false: brokers may keep messages in memory only
-  Milliseconds publish_timeout{5'000};  ///< within it a send succeeds or fails, typed
+  std::vector<TaskRoute> routes{};
+  std::optional<bool> typed_json{};       ///< unset: on unless Python may read the queue
+  bool strict_names = false;              ///< refuse names that are not in the catalogue
+  SchemaMap catalogue{};                  ///< calls by these names are checked before sending; see schemas()
+  std::string compression{};              ///< for calls that name none
+  std::optional<Milliseconds> expires{};  ///< for calls and tasks that name none
+  std::optional<int> priority{};          ///< for calls, tasks and routes that name none
+  bool persistent = true;                 ///< false: brokers may keep messages in memory only
+  Milliseconds publish_timeout{5'000};    ///< within it a send succeeds or fails, typed
 };
 
 /// Where a client's connections come from, for tests and embedding. `results` may be empty: no result backend. Both

@@ -15,13 +15,13 @@ namespace errand {
 
 /// Options of a connection beyond its URL (Celery's broker_transport_options); unknown keys throw Error{invalid}.
 struct TransportOptions {
-  std::string key_prefix;                        ///< global_keyprefix
-  Milliseconds visibility_timeout{3'600'000};    ///< as Python peers of the same Redis use it
-  Milliseconds publish_timeout{5'000};           ///< a publish fails typed within this
+  std::string key_prefix{};                    ///< global_keyprefix
+  Milliseconds visibility_timeout{3'600'000};  ///< as Python peers of the same Redis use it
+  Milliseconds publish_timeout{5'000};         ///< a publish fails typed within this
   Milliseconds connect_timeout{5'000};
   std::vector<int> priority_steps{0, 3, 6, 9};
-  std::size_t max_message_bytes = 16u << 20;     ///< refused before any byte is sent
-  Milliseconds result_expires{86'400'000};       ///< 0: never
+  std::size_t max_message_bytes = 16u << 20;  ///< refused before any byte is sent
+  Milliseconds result_expires{86'400'000};    ///< 0: never
 };
 
 /// Throws Error{invalid} for an unknown scheme or a malformed URL, naming the nearest known scheme. Connects on

@@ -78,19 +78,19 @@ RetryRule never_retry() {
 
 /// Options of one task. Celery's names where it has one.
 struct TaskOptions {
-  std::string queue;            ///< "": by routes, then the default queue
+  std::string queue{};          ///< "": by routes, then the default queue
   bool queue_required = false;  ///< sending without a queue throws (a queue per host)
   bool acks_late = true;        ///< acknowledged after the outcome is stored; false: when it starts
   bool ignore_result = false;
   bool track_started = false;  ///< store STARTED
-  std::optional<Milliseconds> time_limit;
-  std::optional<Milliseconds> soft_time_limit;
-  std::optional<int> priority;
-  RateLimit rate_limit;                     ///< per worker
+  std::optional<Milliseconds> time_limit{};
+  std::optional<Milliseconds> soft_time_limit{};
+  std::optional<int> priority{};
+  RateLimit rate_limit{};                   ///< per worker
   RetryPolicy retry = RetryPolicy::none();  ///< for errors no rule in `retry_on` names; none: they fail at once
-  std::vector<RetryRule> retry_on;          ///< by error class; the first that matches wins
-  std::optional<Milliseconds> expires;      ///< default for callers that link this definition
-  std::string description;
+  std::vector<RetryRule> retry_on{};        ///< by error class; the first that matches wins
+  std::optional<Milliseconds> expires{};    ///< default for callers that link this definition
+  std::string description{};
 };
 
 namespace codec {

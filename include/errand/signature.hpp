@@ -18,27 +18,27 @@ namespace errand {
 
 /// Options of one call; Celery's apply_async names. Unset: the task's own, then the configuration's.
 struct CallOptions {
-  std::string task_id;   ///< "": a new UUID4
-  std::string queue;     ///< wins over routes
-  std::string exchange;  ///< with routing_key, instead of queue
-  std::string routing_key;
-  std::optional<int> priority;                  ///< 0 to 9
-  std::optional<TimePoint> eta;                 ///< not before
-  std::optional<Milliseconds> countdown;        ///< eta = sending time + countdown
-  std::optional<TimePoint> expires;             ///< do not start after
-  std::optional<Milliseconds> expires_in;       ///< expires = sending time + this
-  std::optional<Milliseconds> time_limit;       ///< hard: the process is killed
-  std::optional<Milliseconds> soft_time_limit;  ///< soft: the task is asked to stop
-  std::optional<bool> ignore_result;
-  std::string compression;  ///< gzip | zlib | bzip2 | lzma | zstd | brotli
-  std::string shadow;       ///< name shown in logs instead of the task's
-  std::string group_id;
-  std::optional<std::int64_t> group_index;
-  std::string root_id;
-  std::string parent_id;
-  std::string reply_to;
+  std::string task_id{};   ///< "": a new UUID4
+  std::string queue{};     ///< wins over routes
+  std::string exchange{};  ///< with routing_key, instead of queue
+  std::string routing_key{};
+  std::optional<int> priority{};                  ///< 0 to 9
+  std::optional<TimePoint> eta{};                 ///< not before
+  std::optional<Milliseconds> countdown{};        ///< eta = sending time + countdown
+  std::optional<TimePoint> expires{};             ///< do not start after
+  std::optional<Milliseconds> expires_in{};       ///< expires = sending time + this
+  std::optional<Milliseconds> time_limit{};       ///< hard: the process is killed
+  std::optional<Milliseconds> soft_time_limit{};  ///< soft: the task is asked to stop
+  std::optional<bool> ignore_result{};
+  std::string compression{};  ///< gzip | zlib | bzip2 | lzma | zstd | brotli
+  std::string shadow{};       ///< name shown in logs instead of the task's
+  std::string group_id{};
+  std::optional<std::int64_t> group_index{};
+  std::string root_id{};
+  std::string parent_id{};
+  std::string reply_to{};
   std::uint32_t retries = 0;
-  Object headers;  ///< custom headers; survive retries; the task reads them in its context
+  Object headers{};  ///< custom headers; survive retries; the task reads them in its context
 };
 
 /// A value. Building one never touches a broker.
