@@ -19,6 +19,10 @@ struct BackoffLimits {
   Milliseconds at_least{0};  ///< shortest wait, so that a lucky draw is not a busy loop
 };
 
+/// For connections to a broker or store that went away: quick at first, since most are back at once.
+inline constexpr BackoffLimits kReconnect{
+    .first = Milliseconds{200}, .cap = Milliseconds{30'000}, .at_least = Milliseconds{50}};
+
 /// The wait after `failures` failures before this one. `uniform` is in [0, 1). Pure; never overflows.
 Milliseconds full_jitter(const BackoffLimits& limits, std::uint32_t failures, double uniform) noexcept;
 

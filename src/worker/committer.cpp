@@ -9,12 +9,10 @@ namespace errand::worker {
 namespace {
 // Entries in one transaction or round trip: large enough to amortise it, small enough to bound its latency.
 constexpr std::size_t kMaxBatch = 512;
-constexpr Milliseconds kFirstRetry{200};
-constexpr Milliseconds kLastRetry{30'000};
 }  // namespace
 
 Committer::Committer(Broker& broker, Consumer& consumer, ResultBackend* results)
-    : broker_(broker), consumer_(consumer), results_(results), jitter_(std::random_device{}()) {}
+    : broker_(broker), consumer_(consumer), results_(results) {}
 
 void Committer::add(CommitEntry entry) { entries_.push_back(std::move(entry)); }
 
@@ -45,17 +43,14 @@ std::vector<std::uint64_t> Committer::flush(Now now) {
       }
       finished = end;
     }
-    failures_ = 0;
+    backoff_.reset();
     retry_at_.reset();
     last_error_.clear();
   } catch (const Error& error) {
     // The store is away or its answer was lost. Everything here may be repeated: results are upserts, receipts that
     // were settled are skipped, and a follow-up that arrives twice carries the same id.
     last_error_ = error.what();
-    const auto cap = std::min<Milliseconds>(kLastRetry, kFirstRetry * (1LL << std::min<std::uint32_t>(failures_, 12)));
-    failures_ += 1;
-    std::uniform_int_distribution<long long> draw(kFirstRetry.count(), std::max(kFirstRetry.count(), cap.count()));
-    retry_at_ = now.steady + Milliseconds{draw(jitter_)};
+    retry_at_ = now.steady + backoff_.next();
   }
   entries_.erase(entries_.begin(), entries_.begin() + static_cast<std::ptrdiff_t>(finished));
   return done;

@@ -4,13 +4,13 @@
 // A crash between two of them repeats a task; the reverse order would lose one. Where broker and result backend are
 // one store the consumer does all of it in one transaction or round trip (Consumer::commit).
 
+#include "core/backoff.hpp"
 #include "worker/effects.hpp"
 
 #include <errand/broker.hpp>
 #include <errand/error.hpp>
 
 #include <memory>
-#include <random>
 
 namespace errand::worker {
 
@@ -33,7 +33,7 @@ class Committer {
   /// tried again after retry_at(). Never throws for a store that is away; throws Error{bug} for broken promises.
   std::vector<std::uint64_t> flush(Now now);
 
-  /// Set while a store is away: when to try again. Full jitter, 0.2 to 30 s.
+  /// Set while a store is away: when to try again. Full jitter, up to 30 s.
   std::optional<SteadyPoint> retry_at() const noexcept { return retry_at_; }
   /// Why the last try failed, for the log.
   const std::string& last_error() const noexcept { return last_error_; }
@@ -54,9 +54,8 @@ class Committer {
   std::vector<TaskResult> outcomes_;
   std::vector<Settlement> settlements_;
   std::optional<SteadyPoint> retry_at_;
-  std::uint32_t failures_ = 0;
   std::string last_error_;
-  std::minstd_rand jitter_;
+  core::Backoff backoff_{core::kReconnect};
 };
 
 }  // namespace errand::worker

@@ -1,5 +1,7 @@
 #include "worker/controller.hpp"
 
+#include "core/backoff.hpp"
+
 #include <errand/error.hpp>
 
 #include <algorithm>
@@ -9,8 +11,6 @@ namespace errand::worker {
 
 namespace {
 
-constexpr Milliseconds kFirstReconnect{200};
-constexpr Milliseconds kLastReconnect{30'000};
 constexpr std::size_t kCommandsAtOnce = 16;
 constexpr std::size_t kMaxCommandBytes = 1u << 20;
 
@@ -141,7 +141,7 @@ Controller::~Controller() {
 }
 
 void Controller::listen() {
-  Milliseconds wait = kFirstReconnect;
+  core::Backoff backoff(core::kReconnect);
   while (!stop_) {
     std::unique_ptr<Broker> broker;
     std::unique_ptr<Consumer> consumer;
@@ -154,18 +154,16 @@ void Controller::listen() {
         consumer_ = consumer.get();
       }
       while (!stop_) {
-        for (const Delivery& delivery : consumer->next(kCommandsAtOnce, Deadline::after(std::chrono::minutes(1)))) {
-          wait = kFirstReconnect;
-          serve(*broker, delivery);
-        }
+        const auto deliveries = consumer->next(kCommandsAtOnce, Deadline::after(std::chrono::minutes(1)));
+        backoff.reset();
+        for (const Delivery& delivery : deliveries) serve(*broker, delivery);
       }
     } catch (const Error& failure) {
       events_.log("control.unavailable", failure.what());
     }
     std::unique_lock lock(mutex_);
     consumer_ = nullptr;
-    changed_.wait_for(lock, wait, [this] { return stop_.load(); });
-    wait = std::min(wait * 2, kLastReconnect);
+    changed_.wait_for(lock, backoff.next(), [this] { return stop_.load(); });
   }
 }
 

@@ -8,8 +8,6 @@
 namespace errand::worker {
 
 namespace {
-constexpr Milliseconds kFirstReconnect{200};
-constexpr Milliseconds kLastReconnect{30'000};
 // With nothing else due the loop still looks up this often: a net under lost wake-ups, not a poll for work.
 constexpr Milliseconds kLongestWait{10'000};
 // A worker that ends when there is no work looks for that this often.
@@ -122,7 +120,7 @@ bool Loop::fetch() {
   try {
     std::span<Delivery> deliveries = consumer_.next(want, next_wake());
     fetch_after_.reset();
-    fetch_failures_ = 0;
+    fetch_backoff_.reset();
     if (deliveries.empty()) return false;
     now_ = read_clocks();
     Delivered delivered;
@@ -144,9 +142,7 @@ bool Loop::fetch() {
   } catch (const Error& away) {
     if (!away.retryable() && away.kind() != ErrorKind::in_doubt) throw;
     log::limited(log::Level::warning, "worker.fetch", away.what());
-    const auto wait = std::min<Milliseconds>(kLastReconnect, kFirstReconnect * (1LL << std::min<std::uint32_t>(fetch_failures_, 8)));
-    fetch_failures_ += 1;
-    fetch_after_ = read_clocks().steady + wait;
+    fetch_after_ = read_clocks().steady + fetch_backoff_.next();
     return false;
   }
 }

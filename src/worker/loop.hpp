@@ -5,6 +5,7 @@
 // the pool; make outcomes safe; fetch as much as the pool will take. It waits in exactly one place, Consumer::next,
 // and everything that happens elsewhere wakes it there.
 
+#include "core/backoff.hpp"
 #include "worker/committer.hpp"
 #include "worker/engine.hpp"
 #include "worker/notify.hpp"
@@ -84,7 +85,7 @@ class Loop {
   std::vector<Execution> runs_;
   std::optional<int> exit_code_;
   std::optional<SteadyPoint> fetch_after_;   // the broker is away: when to try again
-  std::uint32_t fetch_failures_ = 0;
+  core::Backoff fetch_backoff_{core::kReconnect};
   SteadyPoint watchdog_at_ = SteadyPoint::max();
 };
 
