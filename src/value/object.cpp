@@ -6,7 +6,7 @@
 
 #include <algorithm>
 #include <bit>
-#include <iterator>
+#include <utility>
 
 namespace errand {
 
