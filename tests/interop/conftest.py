@@ -128,6 +128,8 @@ class Native:
         command = ["send", name, json.dumps(args or []), "-b", self.broker_url, "--json"]
         if kwargs:
             command += ["--kwargs", json.dumps(kwargs)]
+        if "--queue" not in options and name.startswith(("cpp.", "both.", "shell.")):
+            command += ["--queue", "native"]
         if wait:
             command += ["--wait"]
         done = self.run(*command, *options, timeout=timeout)
