@@ -1,67 +1,42 @@
 #include "backends/redis/backend.hpp"
 
+#include "backends/redis/scripts.gen.hpp"
 #include "protocol/decode_failure.hpp"
 #include "protocol/result_json.hpp"
 #include "protocol/topic.hpp"
+#include "wire/redis/settle_call.hpp"
 
-#include <poll.h>
+#include <errand/error.hpp>
+
+#include <utility>
 
 namespace errand::redis {
 
 namespace {
 
-// KEYS: result keys. ARGV: seconds to live, then the JSON of each. A stored SUCCESS stays.
-const Script& put_script() {
-  static const Script script(R"lua(
-for i = 1, #KEYS do
-  local old = redis.call('GET', KEYS[i])
-  if not old or string.sub(old, 1, 20) ~= '{"status": "SUCCESS"' then
-    if ARGV[1] == '0' then redis.call('SET', KEYS[i], ARGV[i + 1]) else redis.call('SETEX', KEYS[i], ARGV[1], ARGV[i + 1]) end
-    redis.call('PUBLISH', KEYS[i], ARGV[i + 1])
-  end
-end
-return #KEYS
-)lua");
-  return script;
+constexpr std::string_view kChordSeconds = "86400";  // Celery's
+constexpr Milliseconds kLookEvery{10'000};           // while waiting: published messages can be lost with a connection
+
+// A record that nobody can read is an answer, too, but not "no result".
+TaskResult decode(TaskIdView id, std::string_view record) {
+  try {
+    TaskResult result = protocol::read_result(record);
+    result.token = token_of_fence(record);
+    if (result.id.empty()) result.id = id;
+    return result;
+  } catch (const protocol::DecodeFailure& failure) {
+    throw Error({.kind = ErrorKind::invalid,
+                 .operation = "redis.result",
+                 .subject = std::string(id),
+                 .detail = "expected a result record as Celery writes it: " + failure.line()});
+  }
 }
 
-// Books one member in kombu's layout and takes the chord when it is complete, in one step, so that two members that
-// end together cannot both find it complete. A member that is booked already, with whatever result, counts once.
-// KEYS: .j, .t, .s. ARGV: score, member id in quotes, entry, seconds to live. Returns the entries in order, or nothing.
-const Script& chord_script() {
-  static const Script script(R"lua(
-local known = false
-local head = '[1, ' .. ARGV[2] .. ','
-for _, entry in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], ARGV[1], ARGV[1])) do
-  if string.sub(entry, 1, #head) == head then known = true end
-end
-if not known then redis.call('ZADD', KEYS[1], ARGV[1], ARGV[3]) end
-local size = redis.call('GET', KEYS[3])
-if not size then
-  redis.call('EXPIRE', KEYS[1], ARGV[4])
-  return false
-end
-local extra = redis.call('GET', KEYS[2]) or '0'
-if redis.call('ZCARD', KEYS[1]) < tonumber(size) + tonumber(extra) then
-  redis.call('EXPIRE', KEYS[1], ARGV[4])
-  redis.call('EXPIRE', KEYS[3], ARGV[4])
-  return false
-end
-local all = redis.call('ZRANGE', KEYS[1], 0, -1)
-for _, entry in ipairs(all) do
-  -- A failed chord's keys stay until they expire, as Celery leaves them; without the size nobody finds it complete again.
-  if not string.find(entry, '^%[1, "[^"]*", "SUCCESS"') then
-    redis.call('DEL', KEYS[3])
-    return all
-  end
-end
-redis.call('DEL', KEYS[1], KEYS[2], KEYS[3])
-return all
-)lua");
-  return script;
+// Celery puts an underscore between prefix and key unless the prefix ends in a separator of its own.
+std::string result_prefix(std::string prefix) {
+  if (!prefix.empty() && std::string_view(":_-.").find(prefix.back()) == std::string_view::npos) prefix += '_';
+  return prefix;
 }
-
-constexpr std::string_view kChordSeconds = "86400";
 
 }  // namespace
 
@@ -70,16 +45,15 @@ std::unique_ptr<ResultBackend> make_result_backend(std::string_view url, const T
 }
 
 RedisBackend::RedisBackend(Url url, TransportOptions options)
-    : url_(std::move(url)), options_(std::move(options)), connection_(url_, options_.connect_timeout, options_.publish_timeout),
-      waiting_(url_, options_.connect_timeout, options_.publish_timeout) {}
+    : options_(std::move(options)),
+      prefix_(result_prefix(options_.key_prefix)),
+      connection_(url, {.connect_timeout = options_.connect_timeout, .answer_timeout = options_.publish_timeout}),
+      waiting_(std::move(url),
+               {.connect_timeout = options_.connect_timeout, .answer_timeout = options_.publish_timeout}) {}
 
-bool RedisBackend::same_store(const Url& url) const noexcept {
-  return url.address.text() == url_.address.text() && url.database == url_.database;
-}
-
-std::string RedisBackend::result_key(std::string_view task_id) const { return options_.key_prefix + protocol::result_key(task_id); }
+std::string RedisBackend::result_key(std::string_view task_id) const { return prefix_ + protocol::result_key(task_id); }
 std::string RedisBackend::group_key(std::string_view group, std::string_view suffix) const {
-  return options_.key_prefix + protocol::group_key(group, suffix);
+  return prefix_ + protocol::group_key(group, suffix);
 }
 std::string RedisBackend::seconds_to_live() const {
   return std::to_string(std::chrono::ceil<std::chrono::seconds>(options_.result_expires).count());
@@ -96,93 +70,164 @@ BackendTraits RedisBackend::traits() const noexcept {
 }
 
 void RedisBackend::put(std::span<const TaskResult> results) {
-  if (results.empty()) return;
-  std::vector<std::string> keys;
-  std::vector<std::string> arguments{seconds_to_live()};
+  SettleCall call;
+  call.seconds_to_live = seconds_to_live();
   for (const TaskResult& result : results) {
-    keys.push_back(result_key(result.id));
-    arguments.push_back(protocol::encode_result(result));
+    call.results.push_back({result_key(result.id), protocol::encode_result(result), result.token});
   }
-  connection_.eval(put_script(), keys, arguments);
+  call.run(connection_, "redis.result");
 }
 
-std::optional<TaskResult> RedisBackend::read(TaskIdView id, Connection& connection) {
-  const Reply reply = connection.call({"GET", result_key(id)});
+std::optional<TaskResult> RedisBackend::get(TaskIdView id) {
+  const Reply reply = connection_.call({"GET", result_key(id)});
   if (reply.is_nil()) return std::nullopt;
-  return protocol::read_result(reply.text);
+  return decode(id, reply.text);
 }
 
-std::optional<TaskResult> RedisBackend::get(TaskIdView id) { return read(id, connection_); }
+void RedisBackend::subscribe(const std::string& channel) {
+  Commands commands;
+  commands.add({"SUBSCRIBE", channel});
+  waiting_.send(commands);
+  // The confirmation comes behind what was published on channels of earlier waits.
+  const Deadline deadline = Deadline::after(options_.publish_timeout);
+  for (;;) {
+    while (const auto reply = waiting_.arrived()) {
+      require(*reply, "redis.subscribe");
+      if (reply->elements.size() == 3 && reply->elements[0].text == "subscribe" && reply->elements[1].text == channel) {
+        return;
+      }
+    }
+    if (!waiting_.wait(deadline, -1)) {
+      waiting_.close();
+      throw Error({.kind = ErrorKind::unavailable,
+                   .operation = "redis.subscribe",
+                   .subject = waiting_.url().address.text(),
+                   .detail = "no answer in time",
+                   .code = "ETIMEDOUT"});
+    }
+  }
+}
+
+void RedisBackend::unsubscribe(const std::string& channel) noexcept {
+  if (!waiting_.connected()) return;
+  try {
+    Commands commands;
+    commands.add({"UNSUBSCRIBE", channel});
+    waiting_.send(commands);
+  } catch (const Error&) {
+    // The next wait connects again.
+  }
+}
+
+// The newest record among what was published: its payload is what is stored.
+std::optional<TaskResult> RedisBackend::published(const std::string& channel) {
+  std::optional<TaskResult> newest;
+  while (const auto reply = waiting_.arrived()) {
+    if (reply->elements.size() != 3 || reply->elements[0].text != "message") continue;
+    if (reply->elements[1].text == channel) newest = decode("", reply->elements[2].text);
+  }
+  return newest;
+}
 
 // Subscribes before it looks, so that no result can come in between unseen.
 std::optional<TaskResult> RedisBackend::wait(TaskIdView id, Deadline deadline) {
   const std::string channel = result_key(id);
-  bool look = true;
-  const auto subscribe = [&] {
-    waiting_.call({"SUBSCRIBE", channel});
-    look = true;
-  };
-  subscribe();
-  std::optional<TaskResult> found;
-  for (;;) {
-    if (look) {
-      found = read(id, connection_);
-      look = false;
-      if (found && state::ready(found->state)) break;
-      found.reset();
-    }
-    if (deadline.passed()) break;
-    pollfd ready{waiting_.fd(), POLLIN, 0};
-    poll(&ready, 1, deadline.poll_timeout());
+  const auto ready = [](const std::optional<TaskResult>& result) { return result && state::ready(result->state); };
+  subscribe(channel);
+  std::optional<TaskResult> found = get(id);
+  SteadyPoint look_at = std::chrono::steady_clock::now() + kLookEvery;
+  while (!ready(found) && !deadline.passed()) {
     try {
-      while (const auto reply = waiting_.poll_reply()) look = look || (!reply->elements.empty() && reply->elements[0].text == "message");
-    } catch (const Error&) {
-      subscribe();  // the connection broke; the result may have come meanwhile
+      waiting_.wait(deadline.earlier(Deadline::at(look_at)), -1);
+      found = published(channel);
+      if (ready(found) || look_at > std::chrono::steady_clock::now()) continue;
+    } catch (const Error& broken) {
+      if (!broken.retryable()) throw;
+      subscribe(channel);
     }
+    found = get(id);
+    look_at = std::chrono::steady_clock::now() + kLookEvery;
   }
-  if (waiting_.connected()) {
-    // Later messages of this channel must not be taken for answers: a fresh connection is cheaper than sorting them out.
-    waiting_.close();
-  }
+  unsubscribe(channel);
+  if (!ready(found)) return std::nullopt;
   return found;
 }
 
 void RedisBackend::forget(TaskIdView id) { connection_.call({"DEL", result_key(id)}); }
 
+// Everything Celery stores it publishes as well, in one step.
+void RedisBackend::store(const std::string& key, const std::string& value, const std::string& seconds) {
+  Commands commands;
+  commands.add({"MULTI"});
+  if (seconds == "0") {
+    commands.add({"SET", key, value});
+  } else {
+    commands.add({"SETEX", key, seconds, value});
+  }
+  commands.add({"PUBLISH", key, value});
+  commands.add({"EXEC"});
+  require_all(connection_.call(commands, Effect::repeatable), "redis.result");
+}
+
 void RedisBackend::put_group(GroupIdView group, std::span<const TaskId> members) {
-  const std::string record = protocol::encode_group(group, members);
-  const std::string seconds = seconds_to_live();
-  if (seconds == "0") connection_.call({"SET", group_key(group), record});
-  else connection_.call({"SETEX", group_key(group), seconds, record});
+  store(group_key(group), protocol::encode_group(group, members), seconds_to_live());
 }
 
 std::optional<std::vector<TaskId>> RedisBackend::get_group(GroupIdView group) {
   const Reply reply = connection_.call({"GET", group_key(group)});
   if (reply.is_nil()) return std::nullopt;
-  return protocol::read_group(reply.text);
+  try {
+    return protocol::read_group(reply.text);
+  } catch (const protocol::DecodeFailure& failure) {
+    throw Error({.kind = ErrorKind::invalid,
+                 .operation = "redis.result",
+                 .subject = std::string(group),
+                 .detail = "expected a group as Celery saves it: " + failure.line()});
+  }
 }
 
 ChordProgress RedisBackend::chord_part_done(GroupIdView group, const ChordPart& part) {
-  const std::vector<std::string> keys{group_key(group, ".j"), group_key(group, ".t"), group_key(group, ".s")};
-  const std::vector<std::string> arguments{part.index ? std::to_string(*part.index) : "+inf", to_json(Value(part.id)),
-                                           protocol::encode_chord_part(part), std::string(kChordSeconds)};
-  const Reply reply = connection_.eval(chord_script(), keys, arguments);
+  const std::vector<std::string> keys{group_key(group, ".j"), group_key(group, ".t"), group_key(group, ".s"),
+                                      group_key(group), group_key(group, ".done")};
+  Commands commands;
+  commands.eval(kChordScript, keys);
+  commands.word(part.index ? std::to_string(*part.index) : "+inf").word(to_json(Value(part.id)));
+  commands.word(protocol::encode_chord_part(part)).word(kChordSeconds);
+  const Reply reply = connection_.eval(kChordScript, commands, "redis.chord", Effect::repeatable);
   ChordProgress progress;
-  if (reply.kind != Reply::Kind::array) return progress;
+  if (!reply.is_array() || reply.elements.empty()) return progress;
   progress.complete = true;
-  for (const Reply& entry : reply.elements) {
-    ChordPart member = protocol::read_chord_part(entry.text);
+  for (std::size_t i = 1; i < reply.elements.size(); ++i) {
+    ChordPart member = protocol::read_chord_part(reply.elements[i].text);
     if (member.state != state::success && progress.failed_member.empty()) {
       progress.failed_member = member.id;
       progress.failure_json = member.result_json;
     }
     progress.results.push_back(std::move(member.result_json));
   }
+  const std::string& saved = reply.elements.front().text;
+  if (!saved.empty() && progress.failed_member.empty()) results_of_members(saved, progress);
   return progress;
 }
 
+// A chord whose header holds groups was saved by its sender: the parts are then not its results, the members' are.
+void RedisBackend::results_of_members(const std::string& saved_group, ChordProgress& progress) {
+  const std::vector<TaskId> members = protocol::read_group(saved_group);
+  if (members.empty()) return;
+  Commands commands;
+  commands.begin("MGET");
+  for (const TaskId& member : members) commands.word(result_key(member));
+  const Reply records = std::move(connection_.call(commands, Effect::repeatable).front());
+  require(records, "redis.chord");
+  progress.results.clear();
+  for (std::size_t i = 0; i < members.size(); ++i) {
+    const Reply& record = records.elements.at(i);
+    progress.results.push_back(record.is_nil() ? "null" : decode(members[i], record.text).result_json);
+  }
+}
+
 void RedisBackend::set_chord_size(GroupIdView group, std::size_t size) {
-  connection_.call({"SETEX", group_key(group, ".s"), kChordSeconds, std::to_string(size)});
+  store(group_key(group, ".s"), std::to_string(size), std::string(kChordSeconds));
 }
 
 }  // namespace errand::redis

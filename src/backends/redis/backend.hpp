@@ -1,7 +1,6 @@
 #pragma once
 // RedisBackend: results as Celery's Redis backend stores and publishes them (celery-wire section 5.2).
 
-#include "core/fd.hpp"
 #include "wire/redis/connection.hpp"
 #include "wire/redis/store_user.hpp"
 
@@ -16,7 +15,7 @@ class RedisBackend final : public ResultBackend, public StoreUser {
  public:
   RedisBackend(Url url, TransportOptions options);
 
-  bool same_store(const Url& url) const noexcept override;
+  const Url& store_url() const noexcept override { return connection_.url(); }
   std::string result_key(std::string_view task_id) const override;
   std::string seconds_to_live() const override;
 
@@ -32,10 +31,15 @@ class RedisBackend final : public ResultBackend, public StoreUser {
   std::size_t expire(TimePoint) override { return 0; }  // Redis does it itself
 
  private:
-  std::optional<TaskResult> read(TaskIdView id, Connection& connection);
+  void subscribe(const std::string& channel);
+  void unsubscribe(const std::string& channel) noexcept;
+  std::optional<TaskResult> published(const std::string& channel);
+  void store(const std::string& key, const std::string& value, const std::string& seconds);
+  void results_of_members(const std::string& saved_group, ChordProgress& progress);
   std::string group_key(std::string_view group, std::string_view suffix = "") const;
-  Url url_;
+
   TransportOptions options_;
+  std::string prefix_;
   Connection connection_;
   Connection waiting_;  // subscribed to one channel at a time
 };

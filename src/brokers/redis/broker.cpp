@@ -1,55 +1,73 @@
 #include "brokers/redis/broker.hpp"
 
 #include "brokers/redis/consumer.hpp"
-#include "brokers/redis/scripts.hpp"
+#include "brokers/redis/dead_letters.hpp"
+#include "brokers/redis/outgoing.hpp"
+#include "brokers/redis/scripts.gen.hpp"
 #include "brokers/redis/subscriber.hpp"
 #include "core/text.hpp"
 #include "core/uuid.hpp"
-#include "protocol/decode_failure.hpp"
 #include "protocol/envelope.hpp"
 #include "protocol/topic.hpp"
 
 #include <algorithm>
-#include <charconv>
+#include <map>
+#include <set>
 
 namespace errand::redis {
+
+namespace {
+
+// One LPUSH takes many values at a third of the cost of many LPUSHes; beyond this it only delays other clients.
+constexpr std::size_t kValuesPerPush = 256;
+constexpr std::size_t kBytesPerPush = 4u << 20;
+constexpr std::size_t kMostScans = 10'000;
+
+// Writes of one batch as few commands: those to one key go together, in their order.
+void append_writes(Commands& commands, std::span<const Write> writes) {
+  std::map<std::string_view, std::vector<const Write*>> by_key;
+  for (const Write& write : writes) by_key[write.key].push_back(&write);
+  for (const auto& [key, all] : by_key) {
+    const bool scored = all.front()->kind == Write::Kind::add_scored;
+    std::size_t values = 0, bytes = 0;
+    for (const Write* write : all) {
+      if (values == 0 || values == kValuesPerPush || bytes > kBytesPerPush) {
+        commands.begin(scored ? "ZADD" : "LPUSH").word(key);
+        values = bytes = 0;
+      }
+      if (scored) commands.word(write->score_or_field);
+      commands.word(write->value);
+      values += 1;
+      bytes += write->value.size();
+    }
+  }
+}
+
+// Characters with a meaning in SCAN's patterns, taken literally.
+std::string glob_escaped(std::string_view text) {
+  std::string out;
+  for (const char c : text) {
+    if (c == '*' || c == '?' || c == '[' || c == ']' || c == '\\' || c == '^') out += '\\';
+    out += c;
+  }
+  return out;
+}
+
+// Queues that live as long as a connection of remote control or events: they hold no tasks.
+bool is_passing(std::string_view queue) { return queue.ends_with(".celery.pidbox") || queue.starts_with("celeryev."); }
+
+}  // namespace
 
 std::unique_ptr<Broker> make_broker(std::string_view url, const TransportOptions& options) {
   return std::make_unique<RedisBroker>(parse_url(url), options);
 }
 
-void check_queue_name(std::string_view name) {
-  const bool bad = std::any_of(name.begin(), name.end(), [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == '"' || c == '\\'; });
-  if (!name.empty() && name.size() <= 255 && !bad) return;
-  throw Error({.kind = ErrorKind::invalid, .operation = "redis.queue", .subject = core::shorten(core::escape_controls(name), 80),
-               .detail = "expected a queue name of 1 to 255 bytes without control characters, quotes and backslashes"});
-}
-
-void check_size(const Envelope& envelope, std::size_t limit) {
-  if (envelope.message.body.size() <= limit) return;
-  throw Error({.kind = ErrorKind::invalid, .operation = "redis.publish", .subject = envelope.route.routing_key,
-               .detail = "expected a message of at most " + std::to_string(limit) + " bytes (limit max_message_bytes), got " +
-                         std::to_string(envelope.message.body.size()) + "; pass a reference to the data instead"});
-}
-
-std::string score_text(TimePoint point) {
-  const auto micros = point.time_since_epoch().count();
-  std::string fraction = std::to_string(micros % 1'000'000);
-  fraction.insert(0, 6 - std::min<std::size_t>(6, fraction.size()), '0');
-  return std::to_string(micros / 1'000'000) + "." + fraction;
-}
-
-void append_follow_up(std::vector<std::string>& words, const Keys& keys, const Envelope& envelope, std::string_view queue) {
-  words.emplace_back(envelope.not_before ? "park" : "push");
-  words.push_back(keys.list(queue, keys.step_of(envelope.priority)));
-  words.push_back(protocol::encode_envelope(envelope, core::uuid4()));
-  words.push_back(envelope.not_before ? score_text(*envelope.not_before) : "");
-  words.push_back(keys.parked(queue));
-}
-
 RedisBroker::RedisBroker(Url url, TransportOptions options)
-    : url_(std::move(url)), options_(std::move(options)), keys_(options_.key_prefix, options_.priority_steps),
-      connection_(url_, options_.connect_timeout, options_.publish_timeout) {}
+    : url_(std::move(url)),
+      options_(std::move(options)),
+      keys_(options_.key_prefix, options_.priority_steps),
+      connection_(url_, {.connect_timeout = std::min(options_.connect_timeout, options_.publish_timeout),
+                         .answer_timeout = options_.publish_timeout}) {}
 
 BrokerTraits RedisBroker::traits() const noexcept {
   BrokerTraits traits;
@@ -69,165 +87,143 @@ void RedisBroker::declare(const Topology& topology) {
   Commands commands;
   for (const QueueSpec& queue : topology.queues) {
     check_queue_name(queue.name);
-    const std::string exchange = queue.exchange.empty() ? queue.name : queue.exchange;
-    const std::string key = queue.routing_key.empty() ? queue.name : queue.routing_key;
-    protocol::Binding binding{key, "", queue.name};
-    if (queue.exchange_type == "topic") binding.pattern = protocol::topic_pattern(key);
+    const std::string& exchange = queue.exchange.empty() ? queue.name : queue.exchange;
+    protocol::Binding binding{queue.routing_key.empty() ? queue.name : queue.routing_key, "", queue.name};
+    if (queue.exchange_type == "topic") binding.pattern = protocol::topic_pattern(binding.routing_key);
     if (queue.exchange_type == "fanout") binding.routing_key.clear();
-    commands.add({"SADD", keys_.binding(exchange), protocol::format_binding(binding)});
-    commands.add({"SADD", keys_.queues(), queue.name});
+    commands.begin("SADD").word(keys_.binding(exchange)).word(protocol::format_binding(binding));
+    commands.begin("SADD").word(keys_.queues()).word(queue.name);
   }
-  for (const Reply& reply : connection_.call(commands)) require(reply, "redis.declare");
-}
-
-// A named exchange sends to every queue bound to it with a matching key; an unbound one would drop silently.
-std::vector<std::string> RedisBroker::bound_queues(const Route& route) {
-  std::vector<std::string> queues;
-  const Reply members = connection_.call({"SMEMBERS", keys_.binding(route.exchange)});
-  for (const Reply& member : members.elements) {
-    const auto binding = protocol::parse_binding(member.text);
-    if (!binding) continue;
-    const std::string_view type = binding->pattern.empty() ? (binding->routing_key.empty() ? "fanout" : "direct") : "topic";
-    if (protocol::binding_matches(type, *binding, route.routing_key)) queues.push_back(binding->queue);
-  }
-  if (queues.empty()) {
-    throw Error({.kind = ErrorKind::not_found, .operation = "redis.publish", .subject = route.exchange,
-                 .detail = "no queue is bound for routing key '" + core::escape_controls(route.routing_key) + "'; declare the queue or send to one by name"});
-  }
-  std::sort(queues.begin(), queues.end());
-  queues.erase(std::unique(queues.begin(), queues.end()), queues.end());
-  return queues;
+  require_all(connection_.call(commands, Effect::repeatable), "redis.declare");
 }
 
 void RedisBroker::publish(std::span<const Envelope> envelopes) {
   if (envelopes.empty()) return;
-  for (const Envelope& envelope : envelopes) check_size(envelope, options_.max_message_bytes);
+  check_sizes(envelopes, options_.max_message_bytes);
+  const std::vector<Write> writes = writes_of(envelopes, keys_, connection_);
+  Commands pushes;
+  append_writes(pushes, writes);
   Commands commands;
-  for (const Envelope& envelope : envelopes) {
-    std::vector<std::string> queues;
-    if (envelope.route.exchange.empty()) queues.push_back(envelope.route.routing_key);
-    else queues = bound_queues(envelope.route);
-    for (const std::string& queue : queues) {
-      check_queue_name(queue);
-      std::vector<std::string> words;
-      append_follow_up(words, keys_, envelope, queue);  // with a tag of its own for every copy
-      if (envelope.not_before) commands.add({"ZADD", words[4], words[3], words[1] + "\n" + words[2]});
-      else commands.add({"LPUSH", words[1], words[2]});
-    }
+  const bool several = pushes.count() > 1;
+  if (several) {
+    commands.add({"MULTI"});
+    append_writes(commands, writes);
+    commands.add({"EXEC"});
   }
-  for (const Reply& reply : connection_.call(commands)) require(reply, "redis.publish");
+  require_all(connection_.call(several ? commands : pushes, Effect::changes), "redis.publish");
 }
 
 std::unique_ptr<Consumer> RedisBroker::consume(const ConsumeOptions& options) {
-  for (const std::string& queue : options.queues) check_queue_name(queue);
   return std::make_unique<RedisConsumer>(url_, options_, options);
 }
 
 std::unique_ptr<Consumer> RedisBroker::subscribe(const Route& pattern) {
-  return std::make_unique<RedisSubscriber>(url_, options_, pattern);
+  return std::make_unique<RedisSubscriber>(url_, keys_.pattern(url_.database, pattern.exchange, pattern.routing_key),
+                                           options_);
 }
 
 void RedisBroker::broadcast(const Envelope& envelope) {
+  check_sizes({&envelope, 1}, options_.max_message_bytes);
   connection_.call({"PUBLISH", keys_.channel(url_.database, envelope.route.exchange, envelope.route.routing_key),
-                    protocol::encode_envelope(envelope, core::uuid4())});
+                    protocol::encode_envelope(envelope, core::uuid4())},
+                   Effect::changes);
 }
 
 QueueInfo RedisBroker::inspect(std::string_view queue) {
   QueueInfo info;
-  info.name = std::string(queue);
-  Commands commands;
-  for (const std::string& list : keys_.lists(queue)) commands.add({"LLEN", list});
-  commands.add({"ZCARD", keys_.parked(queue)});
-  commands.add({"HLEN", keys_.dead(queue)});
-  commands.add({"HVALS", keys_.leases()});
-  const std::vector<Reply> replies = connection_.call(commands);
-  for (const Reply& reply : replies) require(reply, "redis.inspect");
-  const std::size_t steps = keys_.steps().size();
-  for (std::size_t i = 0; i < steps; ++i) info.ready += static_cast<std::size_t>(replies[i].integer);
-  info.parked = static_cast<std::size_t>(replies[steps].integer);
-  info.dead = static_cast<std::size_t>(replies[steps + 1].integer);
+  info.name = queue;
   const std::vector<std::string> lists = keys_.lists(queue);
-  for (const Reply& lease : replies[steps + 2].elements) {
-    const std::size_t cut = lease.text.find('|', lease.text.find('|') + 1);
-    if (cut != std::string::npos && std::find(lists.begin(), lists.end(), lease.text.substr(cut + 1)) != lists.end()) info.leased += 1;
-  }
+  Commands commands;
+  for (const std::string& list : lists) commands.begin("LLEN").word(list);
+  commands.begin("ZCARD").word(keys_.parked(queue));
+  commands.begin("HLEN").word(keys_.dead(queue));
+  const std::vector<Reply> replies = connection_.call(commands, Effect::repeatable);
+  require_all(replies, "redis.inspect");
+  for (std::size_t i = 0; i < lists.size(); ++i) info.ready += static_cast<std::size_t>(replies[i].integer);
+  info.parked = static_cast<std::size_t>(replies[lists.size()].integer);
+  info.dead = static_cast<std::size_t>(replies[lists.size() + 1].integer);
+  Commands count;
+  const std::vector<std::string> keys{keys_.leases()};
+  count.eval(kCountLeasesScript, keys);
+  for (const std::string& list : lists) count.word(list);
+  info.leased = static_cast<std::size_t>(
+      connection_.eval(kCountLeasesScript, count, "redis.inspect", Effect::repeatable).integer);
   return info;
 }
 
+// Those Errand declared, and those bound by anybody: kombu keeps no list of queues, only its sets of bindings.
 std::vector<std::string> RedisBroker::queues() {
-  std::vector<std::string> names;
-  for (const Reply& name : connection_.call({"SMEMBERS", keys_.queues()}).elements) names.push_back(name.text);
-  std::sort(names.begin(), names.end());
-  return names;
+  std::set<std::string> names;
+  for (const Reply& name : connection_.call({"SMEMBERS", keys_.queues()}).elements) names.insert(name.text);
+  const std::string pattern = glob_escaped(keys_.binding("")) + "*";
+  std::string cursor = "0";
+  for (std::size_t scans = 0; scans < kMostScans; ++scans) {
+    const Reply found = connection_.call({"SCAN", cursor, "MATCH", pattern, "COUNT", "1000", "TYPE", "set"});
+    Commands commands;
+    for (const Reply& key : found.elements.at(1).elements) commands.begin("SMEMBERS").word(key.text);
+    for (const Reply& members : connection_.call(commands, Effect::repeatable)) {
+      for (const Reply& member : members.elements) {
+        const auto binding = protocol::parse_binding(member.text);
+        if (binding && !is_passing(binding->queue)) names.insert(binding->queue);
+      }
+    }
+    cursor = found.elements.at(0).text;
+    if (cursor == "0") break;
+  }
+  return {names.begin(), names.end()};
 }
 
 std::size_t RedisBroker::purge(std::string_view queue) {
+  const std::vector<std::string> lists = keys_.lists(queue);
   Commands commands;
   commands.add({"MULTI"});
-  for (const std::string& list : keys_.lists(queue)) commands.add({"LLEN", list});
-  commands.add({"ZCARD", keys_.parked(queue)});
-  for (const std::string& list : keys_.lists(queue)) commands.add({"DEL", list});
-  commands.add({"DEL", keys_.parked(queue)});
+  for (const std::string& list : lists) commands.begin("LLEN").word(list);
+  commands.begin("ZCARD").word(keys_.parked(queue));
+  commands.begin("DEL");
+  for (const std::string& list : lists) commands.word(list);
+  commands.word(keys_.parked(queue));
   commands.add({"EXEC"});
-  const std::vector<Reply> replies = connection_.call(commands);
-  for (const Reply& reply : replies) require(reply, "redis.purge");
+  const std::vector<Reply> replies = connection_.call(commands, Effect::changes);
+  require_all(replies, "redis.purge");
   std::size_t purged = 0;
-  for (std::size_t i = 0; i <= keys_.steps().size(); ++i) purged += static_cast<std::size_t>(replies.back().elements.at(i).integer);
+  for (std::size_t i = 0; i <= lists.size(); ++i) {
+    purged += static_cast<std::size_t>(replies.back().elements.at(i).integer);
+  }
   return purged;
 }
 
+// Ids are the tokens of the deliveries that ended here, which is also their order.
 std::vector<DeadLetter> RedisBroker::dead_letters(std::string_view queue, std::size_t limit, std::string_view after) {
   std::vector<DeadLetter> letters;
-  const Reply order = connection_.call({"ZRANGE", keys_.dead_index(queue), "0", "-1"});
-  bool seen = after.empty();
-  for (const Reply& id : order.elements) {
-    if (!seen) {
-      seen = id.text == after;
-      continue;
-    }
-    if (letters.size() >= limit) break;
-    const Reply record = connection_.call({"HGET", keys_.dead(queue), id.text});
-    if (record.is_nil()) continue;
-    // Three parts, each after a line's end: our record as JSON, the list it came from, the original bytes.
-    const std::size_t a = record.text.find('\n');
-    const std::size_t b = a == std::string::npos ? a : record.text.find('\n', a + 1);
-    if (b == std::string::npos) continue;
-    DeadLetter letter;
-    letter.id = id.text;
-    letter.queue = std::string(queue);
-    letter.raw = record.text.substr(b + 1);
-    const Value info = parse_json(std::string_view(record.text).substr(0, a));
-    letter.reason = info.as_object().at("reason").as_text();
-    letter.detail = info.as_object().at("detail").as_text();
-    letter.deliveries = static_cast<std::uint32_t>(info.as_object().at("deliveries").as_integer());
-    letter.last_seen = from_unix_seconds(info.as_object().at("last_seen").as_number());
-    letter.first_seen = letter.last_seen;
-    if (const Value* first = info.find("first_seen")) letter.first_seen = from_unix_seconds(first->as_number());
-    try {
-      const protocol::StoredMessage stored = protocol::read_envelope(letter.raw);
-      const auto text = [&](std::string_view key) {
-        const Value* value = stored.message.headers.find(key);
-        return value != nullptr && value->if_text() != nullptr ? *value->if_text() : std::string();
-      };
-      letter.task = text("task");
-      letter.task_id = text("id");
-    } catch (const protocol::DecodeFailure&) {
-      // That is why it is here.
-    }
-    letters.push_back(std::move(letter));
+  if (!after.empty() && !core::parse_number(after, UINT64_MAX)) return letters;
+  const std::string from = after.empty() ? "-inf" : "(" + std::string(after);
+  const Reply ids = connection_.call({"ZRANGEBYSCORE", keys_.dead_index(queue), from, "+inf", "LIMIT", "0",
+                                      std::to_string(std::min<std::size_t>(limit, INT64_MAX))});
+  if (ids.elements.empty()) return letters;
+  Commands commands;
+  for (const Reply& id : ids.elements) commands.begin("HGET").word(keys_.dead(queue)).word(id.text);
+  const std::vector<Reply> records = connection_.call(commands, Effect::repeatable);
+  require_all(records, "redis.dead");
+  for (std::size_t i = 0; i < records.size(); ++i) {
+    if (!records[i].is_nil()) letters.push_back(decode_dead(queue, ids.elements[i].text, records[i].text));
   }
   return letters;
 }
 
 std::size_t RedisBroker::take_dead(std::string_view what, std::string_view queue, std::span<const std::string> ids) {
   if (ids.empty()) return 0;
-  std::vector<std::string> arguments{std::string(what)};
-  arguments.insert(arguments.end(), ids.begin(), ids.end());
   const std::vector<std::string> keys{keys_.dead(queue), keys_.dead_index(queue)};
-  return static_cast<std::size_t>(connection_.eval(dead_script(), keys, arguments).integer);
+  Commands commands;
+  commands.eval(kTakeDeadScript, keys).word(what);
+  for (const std::string& id : ids) commands.word(id);
+  return static_cast<std::size_t>(connection_.eval(kTakeDeadScript, commands, "redis.dead", Effect::changes).integer);
 }
 
-std::size_t RedisBroker::requeue_dead(std::string_view queue, std::span<const std::string> ids) { return take_dead("requeue", queue, ids); }
-std::size_t RedisBroker::drop_dead(std::string_view queue, std::span<const std::string> ids) { return take_dead("drop", queue, ids); }
+std::size_t RedisBroker::requeue_dead(std::string_view queue, std::span<const std::string> ids) {
+  return take_dead("requeue", queue, ids);
+}
+std::size_t RedisBroker::drop_dead(std::string_view queue, std::span<const std::string> ids) {
+  return take_dead("drop", queue, ids);
+}
 
 }  // namespace errand::redis

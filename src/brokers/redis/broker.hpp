@@ -3,7 +3,6 @@
 // leases, parking and dead letters beside them (docs/protocol/redis.md).
 
 #include "brokers/redis/keys.hpp"
-#include "wire/redis/connection.hpp"
 
 #include <errand/broker.hpp>
 #include <errand/drivers.hpp>
@@ -18,6 +17,7 @@ class RedisBroker final : public Broker {
 
   BrokerTraits traits() const noexcept override;
   void declare(const Topology& topology) override;
+  /// A batch is one transaction: a server without memory takes all of it or nothing.
   void publish(std::span<const Envelope> envelopes) override;
   std::unique_ptr<Consumer> consume(const ConsumeOptions& options) override;
   std::unique_ptr<Consumer> subscribe(const Route& pattern) override;
@@ -30,22 +30,11 @@ class RedisBroker final : public Broker {
   std::size_t drop_dead(std::string_view queue, std::span<const std::string> ids) override;
 
  private:
-  std::vector<std::string> bound_queues(const Route& route);
   std::size_t take_dead(std::string_view what, std::string_view queue, std::span<const std::string> ids);
   Url url_;
   TransportOptions options_;
   Keys keys_;
   Connection connection_;
 };
-
-/// Throws Error{invalid} for names that cannot stand in kombu's JSON and keys.
-void check_queue_name(std::string_view name);
-/// Throws Error{invalid} before anything is sent when a message is over the limit.
-void check_size(const Envelope& envelope, std::size_t limit);
-/// Where an envelope goes: list or parked set. Five words for the settle script: "push" | "park", list, envelope,
-/// due time, parked key.
-void append_follow_up(std::vector<std::string>& words, const Keys& keys, const Envelope& envelope, std::string_view queue);
-/// Seconds since 1970 with microseconds, as Redis scores have them.
-std::string score_text(TimePoint point);
 
 }  // namespace errand::redis

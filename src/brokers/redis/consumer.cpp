@@ -1,212 +1,274 @@
+// The consumer's life: waiting and fetching. Settling is in settle.cpp, giving back what others lost in restore.cpp.
 #include "brokers/redis/consumer.hpp"
 
-#include "brokers/redis/broker.hpp"
-#include "brokers/redis/scripts.hpp"
+#include "brokers/redis/scripts.gen.hpp"
+#include "core/log.hpp"
+#include "core/uuid.hpp"
 #include "protocol/decode_failure.hpp"
 #include "protocol/envelope.hpp"
-#include "protocol/result_json.hpp"
-#include "protocol/topic.hpp"
-#include "wire/redis/store_user.hpp"
 
+#include <errand/error.hpp>
+
+#include <unistd.h>
 #include <algorithm>
-#include <cstdlib>
+#include <utility>
 
 namespace errand::redis {
 
 namespace {
-constexpr Milliseconds kRescueEvery{2'000};
-constexpr std::string_view kRescueAtOnce = "200";
 
-std::vector<std::string> all_lists(const Keys& keys, const std::vector<std::string>& queues) {
+constexpr Milliseconds kLongestHeartbeat{30'000};  // an owner that is silent for longer counts as dead
+constexpr Milliseconds kSweepEvery{2'000};         // how soon a dead owner's messages are found after that
+constexpr Milliseconds kForeignEvery{60'000};
+constexpr Milliseconds kLookEvery{10'000};     // an idle connection is used at least this often
+constexpr unsigned kMostLooks = 5;             // in a row at a list that exists and yields nothing,
+constexpr Milliseconds kLookAgain{100};        // and then after this pause
+constexpr Milliseconds kReconnectJitter{200};  // spreads the workers of a server that came back
+constexpr std::size_t kMostAtOnce = 500;       // bound by Lua's stack
+constexpr Milliseconds kShortest{100};
+
+std::vector<std::string> lists_of(const Keys& keys, const std::vector<std::string>& queues) {
   std::vector<std::string> lists;
   for (const std::string& queue : queues) {
     for (std::string& list : keys.lists(queue)) lists.push_back(std::move(list));
   }
   return lists;
 }
+
+std::vector<std::string> parked_of(const Keys& keys, const std::vector<std::string>& queues) {
+  std::vector<std::string> parked;
+  for (const std::string& queue : queues) parked.push_back(keys.parked(queue));
+  return parked;
+}
+
+Milliseconds heartbeat_of(const ConsumeOptions& options) {
+  return std::clamp(options.lease, kShortest, kLongestHeartbeat);
+}
+
+std::string microseconds(Milliseconds duration) { return std::to_string(Microseconds(duration).count()); }
+
+ConsumeOptions checked(ConsumeOptions options) {
+  if (options.queues.empty()) {
+    throw Error(
+        {.kind = ErrorKind::invalid, .operation = "redis.consume", .detail = "expected at least one queue, got none"});
+  }
+  for (const std::string& queue : options.queues) check_queue_name(queue);
+  if (options.owner.empty()) options.owner = core::uuid4();
+  std::replace(options.owner.begin(), options.owner.end(), '|', '_');  // the records' own separator
+  return options;
+}
+
 }  // namespace
 
 RedisConsumer::RedisConsumer(Url url, TransportOptions transport, ConsumeOptions options)
-    : url_(std::move(url)), transport_(std::move(transport)), options_(std::move(options)),
+    : transport_(std::move(transport)),
+      options_(checked(std::move(options))),
       keys_(transport_.key_prefix, transport_.priority_steps),
-      connection_(url_, transport_.connect_timeout, transport_.publish_timeout),
-      watch_(url_, transport_.connect_timeout, all_lists(keys_, options_.queues)) {
-  if (options_.queues.empty()) {
-    throw Error({.kind = ErrorKind::invalid, .operation = "redis.consume", .detail = "expected at least one queue, got none"});
-  }
-  connection_.call({"SET", keys_.owner(options_.owner), "1", "PX", heartbeat()});
+      connection_(
+          std::move(url),
+          {.connect_timeout = transport_.connect_timeout, .answer_timeout = transport_.publish_timeout, .resp3 = true}),
+      watch_(connection_, lists_of(keys_, options_.queues), parked_of(keys_, options_.queues)),
+      pid_(getpid()) {
+  renew(Milliseconds{0}, {});
+  const SteadyPoint now = std::chrono::steady_clock::now();
+  heartbeat_at_ = now + heartbeat_of(options_) / 3;
+  look_at_ = now + kLookEvery;
 }
 
-// Gives back at once what it still holds: without a heartbeat the next rescue finds it.
 RedisConsumer::~RedisConsumer() {
+  if (pid_ != getpid()) return;  // what is held belongs to the parent
   try {
-    if (!connection_.connected()) return;
-    connection_.call({"DEL", keys_.owner(options_.owner)});
-    rescue_cursor_ = "0";
-    do {
-      rescue();
-    } while (rescue_cursor_ != "0");
-  } catch (const Error&) {
-    // The server is away; others find the missing heartbeat when it is back.
+    std::vector<Settlement> back;
+    for (const auto& [tag, held] : held_) {
+      back.push_back({.receipt = {tag, held.token, {}}, .kind = Settlement::Kind::requeue});
+    }
+    if (!back.empty()) apply({}, {}, back, nullptr, "redis.return");
+    if (connection_.connected()) connection_.call({"ZREM", keys_.owners(), options_.owner});
+  } catch (const Error& away) {
+    log::limited(log::Level::warning, "redis.return", away.what());  // the leases end by themselves
   }
 }
-
-// How long a silent owner counts as alive: the lease, since it is renewed at a third of it.
-std::string RedisConsumer::heartbeat() const { return std::to_string(std::max<std::int64_t>(1'000, options_.lease.count())); }
 
 std::span<Delivery> RedisConsumer::next(std::size_t max, Deadline deadline) {
   deliveries_.clear();
   if (max == 0) {
     watch_.wait_for_wake(deadline);
-    watch_.take_wake();
     return {};
   }
-  for (;;) {
-    if (rescue_at_ <= std::chrono::steady_clock::now()) {
-      rescue();
-      rescue_at_ = std::chrono::steady_clock::now() + kRescueEvery;
+  if (!connection_.connected() && lost_connection_) {
+    // All workers lose a server at the same moment and must not all come back at the same moment.
+    constexpr auto kMost = static_cast<std::uint64_t>(kReconnectJitter.count());
+    const Milliseconds some{static_cast<std::int64_t>(core::random_bits() % kMost)};
+    if (watch_.wait_for_wake(deadline.earlier(Deadline::after(some)))) return {};
+  }
+  try {
+    unsigned looks = 0;
+    for (;;) {
+      maintain();
+      Deadline until = next_duty(deadline);
+      if (!watch_.quiet() || due_at_ <= std::chrono::steady_clock::now()) {
+        fetch(max);
+        watch_.fruitful(!deliveries_.empty());
+        if (!deliveries_.empty()) return deliveries_;
+        // Something is there and does not come: others are quicker, or the key is no list. Do not spin for it.
+        const bool insist = ++looks > kMostLooks;
+        if (!watch_.arm(insist)) continue;
+        until = next_duty(insist ? deadline.earlier(Deadline::after(kLookAgain)) : deadline);
+        if (insist) look_at_ = std::chrono::steady_clock::now() + kLookAgain;
+      }
+      if (watch_.take_wake() || deadline.passed()) return {};
+      if (watch_.wait(until) == Watch::End::woken) return {};
+      looks = 0;
     }
-    fetch(max);
-    if (!deliveries_.empty() || watch_.take_wake() || deadline.passed()) return deliveries_;
-    Deadline until = deadline.earlier(Deadline::at(rescue_at_));
-    if (due_at_) until = until.earlier(Deadline::at(*due_at_));
-    watch_.wait(until);
-    if (watch_.take_wake()) {
-      fetch(max);
-      return deliveries_;
-    }
+  } catch (const Error&) {
+    lost_connection_ = lost_connection_ || !connection_.connected();
+    throw;
   }
 }
 
-void RedisConsumer::fetch(std::size_t max) {
-  std::vector<std::string> keys{keys_.unacked(), keys_.unacked_index(), keys_.leases(), keys_.tokens(), keys_.rubbish(), keys_.owner(options_.owner)};
-  std::vector<std::string> arguments{std::to_string(max), options_.owner, heartbeat(), std::to_string(options_.queues.size()),
-                                     std::to_string(keys_.steps().size())};
+// Keys in the order in which the queues are asked this time.
+std::vector<std::string> RedisConsumer::fetch_keys() const {
+  std::vector<std::string> keys{keys_.unacked(),     keys_.unacked_index(), keys_.leases(),
+                                keys_.lease_index(), keys_.held(),          keys_.token()};
   for (std::size_t i = 0; i < options_.queues.size(); ++i) {
     const std::string& queue = options_.queues[(rotation_ + i) % options_.queues.size()];
     keys.push_back(keys_.parked(queue));
     for (std::string& list : keys_.lists(queue)) keys.push_back(std::move(list));
-    arguments.push_back(queue);
   }
-  Reply reply = connection_.eval(fetch_script(), keys, arguments);
-  std::vector<Reply>& out = reply.elements;
-  if (out.size() < 2) return;
-  due_at_.reset();
-  if (!out[1].text.empty()) {
-    const double wait = std::strtod(out[1].text.c_str(), nullptr) - std::strtod(out[0].text.c_str(), nullptr);
-    const auto bounded = std::chrono::duration<double>(std::clamp(wait, 0.0, 3'600.0));
-    due_at_ = std::chrono::steady_clock::now() + std::chrono::duration_cast<SteadyPoint::duration>(bounded);
+  return keys;
+}
+
+void RedisConsumer::fetch(std::size_t max) {
+  Commands commands;
+  commands.eval(kFetchScript, fetch_keys());
+  commands.word(std::min(max, kMostAtOnce)).word(options_.owner).word(microseconds(options_.lease));
+  commands.word(keys_.step_count()).word(core::uuid4() + "-");
+  for (std::size_t i = 0; i < options_.queues.size(); ++i) {
+    commands.word(to_json(Value(options_.queues[(rotation_ + i) % options_.queues.size()])));
   }
-  for (std::size_t i = 2; i + 3 < out.size(); i += 4) {
-    Delivery& delivery = deliveries_.emplace_back();
-    const auto number = static_cast<std::size_t>(std::strtoul(out[i + 2].text.c_str(), nullptr, 10));
-    delivery.receipt = {std::move(out[i].text), std::strtoull(out[i + 1].text.c_str(), nullptr, 10),
-                        options_.queues[(rotation_ + number) % options_.queues.size()]};
-    decode(delivery, std::move(out[i + 3].text));
+  Reply reply;
+  try {
+    reply = connection_.eval(kFetchScript, commands, "redis.fetch", Effect::changes);
+  } catch (const Error& error) {
+    if (error.kind() != ErrorKind::in_doubt) throw;
+    lost_answer_ = true;
+    throw Error({.kind = ErrorKind::unavailable,
+                 .operation = "redis.fetch",
+                 .subject = connection_.url().address.text(),
+                 .detail = error.detail() + "; what was taken comes again",
+                 .code = error.code()});
+  }
+  lost_connection_ = false;
+  take_in(reply);
+}
+
+void RedisConsumer::take_in(const Reply& reply) {
+  constexpr std::size_t kHead = 4;
+  constexpr std::size_t kEach = 3;
+  if (reply.elements.size() < kHead) {
+    throw Error({.kind = ErrorKind::bug, .operation = "redis.fetch", .detail = "the script's answer is too short"});
+  }
+  const std::int64_t now_us = std::stoll(reply.elements[0].text);
+  due_at_ = SteadyPoint::max();
+  if (const std::string& due = reply.elements[1].text; !due.empty()) {
+    const std::int64_t left =
+        std::clamp<std::int64_t>(std::stoll(due) - now_us, 0, Microseconds(std::chrono::hours(24)).count());
+    due_at_ = std::chrono::steady_clock::now() + Microseconds{left};
+  }
+  // One key of another type must not stop the other queues.
+  if (const std::string& refused = reply.elements[3].text; !refused.empty()) {
+    log::limited(log::Level::error, "redis.fetch", refused);
+  }
+  const std::uint64_t first = std::stoull(reply.elements[2].text);
+  deliveries_.reserve((reply.elements.size() - kHead) / kEach);
+  for (std::size_t at = kHead; at + kEach <= reply.elements.size(); at += kEach) {
+    const std::uint64_t token = first + (at - kHead) / kEach;
+    const auto queue = static_cast<std::size_t>(reply.elements[at + 1].integer);
+    Delivery& delivery = decode(reply.elements[at].text, token, queue, reply.elements[at + 2].text);
+    Held& held = held_[delivery.receipt.id];
+    held.token = token;
+    held.marks.deliveries = delivery.deliveries;
+    const Marks marks = take_marks(delivery.message.properties);
+    held.marks.first_seen_us = marks.first_seen_us != 0 ? marks.first_seen_us : now_us;
+    held.marks.deliveries = delivery.deliveries = std::max(marks.deliveries + 1, delivery.redelivered ? 2u : 1u);
+    last_token_ = std::max(last_token_, token);
   }
   if (!deliveries_.empty()) rotation_ = (rotation_ + 1) % options_.queues.size();
 }
 
-void RedisConsumer::decode(Delivery& delivery, std::string envelope) {
+Delivery& RedisConsumer::decode(const std::string& tag, std::uint64_t token, std::size_t queue,
+                                const std::string& bytes) {
+  Delivery& delivery = deliveries_.emplace_back();
+  delivery.receipt = {tag, token, options_.queues[(rotation_ + queue) % options_.queues.size()]};
   try {
-    protocol::StoredMessage stored = protocol::read_envelope(envelope);
+    protocol::StoredMessage stored = protocol::read_envelope(bytes);
     delivery.message = std::move(stored.message);
-    delivery.message.headers.erase("redelivered");
     delivery.route = std::move(stored.route);
     delivery.redelivered = stored.redelivered;
-    delivery.deliveries = stored.redelivered ? 2 : 1;  // kombu marks a redelivery but does not count them
+    // The mark belongs to this delivery; a retry that copies the headers is a new message.
+    delivery.message.headers.erase("redelivered");
   } catch (const protocol::DecodeFailure& failure) {
     delivery.defect = failure.line();
-    delivery.raw = std::move(envelope);
+    delivery.raw = bytes;
+  }
+  return delivery;
+}
+
+Deadline RedisConsumer::next_duty(Deadline deadline) const {
+  const SteadyPoint duty = std::min(
+      {heartbeat_at_, sweep_at_, foreign_at_, look_at_, due_at_, held_.empty() ? SteadyPoint::max() : touch_at_});
+  return deadline.earlier(Deadline::at(duty));
+}
+
+void RedisConsumer::maintain() {
+  const SteadyPoint now = std::chrono::steady_clock::now();
+  // Before the sweep: a worker that was stopped for a while and lost nothing yet is not to end its own leases.
+  if (heartbeat_at_ <= now) renew(Milliseconds{0}, {});
+  if (lost_answer_) {
+    bury(options_.owner, std::max<std::uint64_t>(last_token_, 1));
+    lost_answer_ = false;
+  }
+  // Python's restore job counts from when a message was taken; with a timeout below our lease it has to be told more
+  // often than the engine renews.
+  const bool touch = transport_.visibility_timeout < options_.lease;
+  if (touch && touch_at_ <= now && !held_.empty()) {
+    std::vector<Receipt> all;
+    for (const auto& [tag, held] : held_) all.push_back({tag, held.token, {}});
+    renew(Milliseconds{0}, all);
+  }
+  if (touch && touch_at_ <= now) touch_at_ = now + std::max(kShortest, transport_.visibility_timeout / 3);
+  if (!touch) touch_at_ = SteadyPoint::max();
+  if (sweep_at_ <= now) {
+    sweep_at_ = now + std::clamp(options_.lease / 2, kShortest, kSweepEvery);
+    sweep();
+  }
+  if (foreign_at_ <= now) {
+    foreign_at_ = now + std::clamp(transport_.visibility_timeout / 4, kShortest, kForeignEvery);
+    restore_foreign();
+  }
+  if (look_at_ <= now) {
+    look_at_ = now + kLookEvery;
+    watch_.disturb();
   }
 }
 
-void RedisConsumer::rescue() {
-  const std::vector<std::string> keys{keys_.unacked(), keys_.unacked_index(), keys_.leases(), keys_.rubbish()};
-  const std::vector<std::string> arguments{keys_.owner_prefix(), std::string(kRescueAtOnce), rescue_cursor_};
-  const Reply reply = connection_.eval(rescue_script(), keys, arguments);
-  rescue_cursor_ = reply.elements.size() == 2 ? reply.elements[1].text : "0";
+void RedisConsumer::renew(Milliseconds lease, std::span<const Receipt> receipts) {
+  const std::vector<std::string> keys{keys_.unacked_index(), keys_.leases(), keys_.lease_index(), keys_.owners()};
+  const Milliseconds heartbeat = heartbeat_of(options_);
+  do {
+    const std::span<const Receipt> some = receipts.first(std::min(receipts.size(), kMostAtOnce));
+    receipts = receipts.subspan(some.size());
+    Commands commands;
+    commands.eval(kExtendScript, keys).word(options_.owner).word(microseconds(lease)).word(microseconds(heartbeat));
+    for (const Receipt& receipt : some) commands.word(receipt.id).word(receipt.token);
+    const Reply reply = connection_.eval(kExtendScript, commands, "redis.extend", Effect::repeatable);
+    if (lease.count() > 0) stale_ += static_cast<std::size_t>(reply.integer);
+  } while (!receipts.empty());
+  heartbeat_at_ = std::chrono::steady_clock::now() + heartbeat / 3;
 }
 
-std::vector<std::string> RedisConsumer::settle_keys() const {
-  return {keys_.unacked(), keys_.unacked_index(), keys_.leases(), keys_.rubbish()};
-}
-
-void RedisConsumer::append_settlements(std::vector<std::string>& words, std::span<const Settlement> settlements) const {
-  words.push_back(std::to_string(settlements.size()));
-  const double now = to_unix_seconds(std::chrono::time_point_cast<Microseconds>(std::chrono::system_clock::now()));
-  for (const Settlement& settlement : settlements) {
-    words.push_back(settlement.receipt.id);
-    words.push_back(std::to_string(settlement.receipt.token));
-    std::string a, b, c;
-    switch (settlement.kind) {
-      case Settlement::Kind::ack: words.emplace_back("ack"); break;
-      case Settlement::Kind::requeue: words.emplace_back("requeue"); break;
-      case Settlement::Kind::park:
-        words.emplace_back("park");
-        a = score_text(settlement.not_before);
-        b = keys_.parked(settlement.receipt.queue);
-        break;
-      case Settlement::Kind::dead_letter:
-        words.emplace_back("dead");
-        a = keys_.dead(settlement.receipt.queue);
-        b = keys_.dead_index(settlement.receipt.queue);
-        c = to_json(Value::object({{"reason", settlement.reason}, {"detail", settlement.detail}, {"deliveries", 1}, {"last_seen", now}}));
-        break;
-    }
-    words.push_back(std::move(a));
-    words.push_back(std::move(b));
-    words.push_back(std::move(c));
-  }
-}
-
-void RedisConsumer::run_settle(std::vector<std::string> words) {
-  stale_ += static_cast<std::size_t>(connection_.eval(settle_script(), settle_keys(), words).integer);
-}
-
-void RedisConsumer::settle(std::span<const Settlement> settlements) {
-  if (settlements.empty()) return;
-  std::vector<std::string> words{"0"};
-  append_settlements(words, settlements);
-  words.emplace_back("0");
-  run_settle(std::move(words));
-}
-
-bool RedisConsumer::commit(const Commit& commit, ResultBackend* results_in) {
-  const auto* user = dynamic_cast<const StoreUser*>(results_in);
-  if (!commit.results.empty() && (user == nullptr || !user->same_store(url_))) return false;
-  // Only what goes to queues by name: bindings of other exchanges have to be read first.
-  for (const Envelope& envelope : commit.follow_ups) {
-    if (!envelope.route.exchange.empty()) return false;
-  }
-  std::vector<std::string> words{std::to_string(commit.follow_ups.size())};
-  for (const Envelope& envelope : commit.follow_ups) {
-    check_queue_name(envelope.route.routing_key);
-    check_size(envelope, transport_.max_message_bytes);
-    append_follow_up(words, keys_, envelope, envelope.route.routing_key);
-  }
-  append_settlements(words, commit.settlements);
-  words.push_back(std::to_string(commit.results.size()));
-  constexpr std::uint64_t kDeliveryBits = (std::uint64_t{1} << 40) - 1;
-  for (const TaskResult& result : commit.results) {
-    const std::uint64_t token = result.token & kDeliveryBits;
-    words.push_back(token == 0 ? std::string() : std::to_string(token));
-    words.push_back(user->result_key(result.id));
-    words.push_back(user->seconds_to_live());
-    words.push_back(protocol::encode_result(result));
-  }
-  run_settle(std::move(words));
-  return true;
-}
-
-void RedisConsumer::extend(std::span<const Receipt> receipts, Milliseconds) {
-  std::vector<std::string> words{heartbeat()};
-  for (const Receipt& receipt : receipts) {
-    words.push_back(receipt.id);
-    words.push_back(std::to_string(receipt.token));
-  }
-  const std::vector<std::string> keys{keys_.unacked_index(), keys_.leases(), keys_.owner(options_.owner)};
-  stale_ += static_cast<std::size_t>(connection_.eval(extend_script(), keys, words).integer);
+void RedisConsumer::extend(std::span<const Receipt> receipts, Milliseconds lease) {
+  if (!receipts.empty()) renew(std::max(lease, Milliseconds{1}), receipts);
 }
 
 }  // namespace errand::redis

@@ -1,20 +1,25 @@
 #pragma once
-// RedisConsumer: fetches in one atomic step, holds messages under leases, settles with results in one step.
+// RedisConsumer: takes messages under a lease, renews and settles them, and gives back what dead owners held.
 
 #include "brokers/redis/keys.hpp"
+#include "brokers/redis/marks.hpp"
 #include "brokers/redis/watch.hpp"
-#include "wire/redis/connection.hpp"
 
 #include <errand/broker.hpp>
 #include <errand/drivers.hpp>
 
-#include <map>
+#include <unordered_map>
+#include <vector>
+
+#include <sys/types.h>
 
 namespace errand::redis {
 
 class RedisConsumer final : public Consumer {
  public:
+  /// Connects, so that wrong credentials are known at once.
   RedisConsumer(Url url, TransportOptions transport, ConsumeOptions options);
+  /// Gives back what it holds.
   ~RedisConsumer() override;
 
   std::span<Delivery> next(std::size_t max, Deadline deadline) override;
@@ -25,27 +30,41 @@ class RedisConsumer final : public Consumer {
   std::size_t stale() const noexcept override { return stale_; }
 
  private:
+  struct Held {
+    std::uint64_t token = 0;
+    Marks marks;  ///< with this delivery
+  };
   void fetch(std::size_t max);
-  void rescue();
-  void decode(Delivery& delivery, std::string envelope);
-  void append_settlements(std::vector<std::string>& words, std::span<const Settlement> settlements) const;
-  void run_settle(std::vector<std::string> words);
-  std::vector<std::string> settle_keys() const;
-  std::string heartbeat() const;
+  void take_in(const Reply& reply);
+  Delivery& decode(const std::string& tag, std::uint64_t token, std::size_t queue, const std::string& bytes);
+  /// What has to be done from time to time; its times are in the members ending in _at_.
+  void maintain();
+  Deadline next_duty(Deadline deadline) const;
+  void renew(Milliseconds lease, std::span<const Receipt> receipts);
+  void sweep();
+  void bury(const std::string& owner, std::uint64_t after_token);
+  void restore(std::span<const Reply> ended);
+  void restore_foreign();
+  std::size_t apply(std::span<const Envelope> follow_ups, std::span<const TaskResult> results,
+                    std::span<const Settlement> settlements, ResultBackend* store, std::string_view operation);
+  void add_moves(std::vector<SettleWrite>& out, std::span<const Settlement> settlements);
+  std::vector<std::string> fetch_keys() const;
 
-  Url url_;
   TransportOptions transport_;
   ConsumeOptions options_;
   Keys keys_;
   Connection connection_;
   Watch watch_;
-  std::vector<std::string> fetch_keys_;
+  pid_t pid_;
   std::vector<Delivery> deliveries_;
-  std::size_t rotation_ = 0;
-  std::optional<SteadyPoint> due_at_;   // when the earliest parked message is due
-  SteadyPoint rescue_at_{};
-  std::string rescue_cursor_ = "0";
+  std::unordered_map<std::string, Held> held_;
+  std::size_t rotation_ = 0;  // which queue is asked first
   std::size_t stale_ = 0;
+  std::uint64_t last_token_ = 0;  // of all that arrived
+  bool lost_answer_ = false;      // a fetch whose answer never came may have taken messages
+  bool lost_connection_ = false;
+  SteadyPoint due_at_ = SteadyPoint::max();  // the earliest parked message
+  SteadyPoint heartbeat_at_{}, touch_at_{}, sweep_at_{}, foreign_at_{}, look_at_{};
 };
 
 }  // namespace errand::redis

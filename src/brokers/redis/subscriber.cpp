@@ -2,49 +2,82 @@
 
 #include "protocol/decode_failure.hpp"
 #include "protocol/envelope.hpp"
-#include "protocol/topic.hpp"
+
+#include <errand/error.hpp>
 
 #include <poll.h>
+#include <algorithm>
+#include <utility>
 
 namespace errand::redis {
 
-RedisSubscriber::RedisSubscriber(Url url, const TransportOptions& options, Route pattern)
-    : channel_(options.key_prefix + protocol::fanout_pattern(url.database, pattern.exchange, pattern.routing_key)),
-      connection_(url, options.connect_timeout, options.publish_timeout) {
+namespace {
+constexpr Milliseconds kPingEvery{10'000};
+constexpr Milliseconds kAnswerWithin{10'000};
+}  // namespace
+
+RedisSubscriber::RedisSubscriber(Url url, std::string channel_pattern, const TransportOptions& options)
+    : pattern_(std::move(channel_pattern)),
+      connection_(std::move(url),
+                  {.connect_timeout = options.connect_timeout, .answer_timeout = options.publish_timeout}) {
   subscribe();
 }
 
 void RedisSubscriber::subscribe() {
   if (connection_.connected()) return;
-  connection_.call({"PSUBSCRIBE", channel_});
+  connection_.call({"PSUBSCRIBE", pattern_});
+  asked_ = false;
+  ping_at_ = std::chrono::steady_clock::now() + kPingEvery;
 }
 
 std::span<Delivery> RedisSubscriber::next(std::size_t max, Deadline deadline) {
   deliveries_.clear();
+  if (max == 0) {
+    pollfd wake{woken_.fd(), POLLIN, 0};
+    while (poll(&wake, 1, deadline.poll_timeout()) <= 0 && !deadline.passed()) {
+    }
+    woken_.clear();
+    return {};
+  }
   subscribe();
   for (;;) {
     receive(max);
     if (!deliveries_.empty() || woken_.clear() || deadline.passed()) return deliveries_;
-    pollfd waits[2] = {{woken_.fd(), POLLIN, 0}, {connection_.fd(), POLLIN, 0}};
-    poll(waits, 2, deadline.poll_timeout());
+    if (ping_at_ <= std::chrono::steady_clock::now()) {
+      if (std::exchange(asked_, true)) {
+        connection_.close();
+        throw Error({.kind = ErrorKind::unavailable,
+                     .operation = "redis.subscribe",
+                     .subject = connection_.url().address.text(),
+                     .detail = "no answer to a ping within 10s",
+                     .code = "ETIMEDOUT"});
+      }
+      Commands ping;
+      ping.add({"PING"});
+      connection_.send(ping);
+      ping_at_ = std::chrono::steady_clock::now() + kAnswerWithin;
+    }
+    connection_.wait(deadline.earlier(Deadline::at(ping_at_)), woken_.fd());
   }
 }
 
 void RedisSubscriber::receive(std::size_t max) {
   while (deliveries_.size() < max) {
-    const auto reply = connection_.poll_reply();
+    auto reply = connection_.arrived();
     if (!reply) return;
-    // ["pmessage", pattern, channel, envelope]; anything else is the server's own word about the subscription.
+    asked_ = false;  // whatever comes proves that the line lives
+    ping_at_ = std::chrono::steady_clock::now() + kPingEvery;
+    // ["pmessage", pattern, channel, envelope]; anything else is the server's own word.
     if (reply->elements.size() != 4 || reply->elements[0].text != "pmessage") continue;
     Delivery& delivery = deliveries_.emplace_back();
-    const std::string& envelope = reply->elements[3].text;
+    std::string& envelope = reply->elements[3].text;
     try {
       protocol::StoredMessage stored = protocol::read_envelope(envelope);
       delivery.message = std::move(stored.message);
       delivery.route = std::move(stored.route);
     } catch (const protocol::DecodeFailure& failure) {
       delivery.defect = failure.line();
-      delivery.raw = envelope;
+      delivery.raw = std::move(envelope);
     }
   }
 }

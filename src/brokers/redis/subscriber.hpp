@@ -1,5 +1,6 @@
 #pragma once
-// RedisSubscriber: broadcasts over pub/sub (celery-wire section 2.8).
+// RedisSubscriber: broadcasts over pub/sub (celery-wire section 2.8). Nothing is settled, and what is sent while
+// nobody listens is gone.
 
 #include "core/fd.hpp"
 #include "wire/redis/connection.hpp"
@@ -11,7 +12,8 @@ namespace errand::redis {
 
 class RedisSubscriber final : public Consumer {
  public:
-  RedisSubscriber(Url url, const TransportOptions& options, Route pattern);
+  /// Subscribed when it returns.
+  RedisSubscriber(Url url, std::string channel_pattern, const TransportOptions& options);
   std::span<Delivery> next(std::size_t max, Deadline deadline) override;
   void settle(std::span<const Settlement>) override {}
   void extend(std::span<const Receipt>, Milliseconds) override {}
@@ -20,10 +22,12 @@ class RedisSubscriber final : public Consumer {
  private:
   void subscribe();
   void receive(std::size_t max);
-  std::string channel_;
+  std::string pattern_;
   Connection connection_;
   core::EventFd woken_;
   std::vector<Delivery> deliveries_;
+  bool asked_ = false;     // a ping is on its way
+  SteadyPoint ping_at_{};  // or its answer is due
 };
 
 }  // namespace errand::redis

@@ -1,63 +1,103 @@
 #include "brokers/redis/watch.hpp"
 
-#include <algorithm>
+#include "core/log.hpp"
+#include "core/uuid.hpp"
+
 #include <poll.h>
+#include <algorithm>
+#include <utility>
 
 namespace errand::redis {
 
 namespace {
-constexpr Milliseconds kPollEvery{100};
-constexpr std::string_view kBlockSeconds = "20";  // then the server answers nil: a proof that the line lives
+constexpr Milliseconds kFirstPause{2};   // without tracking: how soon it looks again at first,
+constexpr Milliseconds kLastPause{100};  // and at last
+// Many idle workers are all told of one message. Those that keep coming too late take their time, up to this.
+constexpr unsigned kPatience = 3;
+constexpr Microseconds kDawdle{200};
+constexpr Microseconds kMostDawdling{5'000};
 }  // namespace
 
-Watch::Watch(Url url, Milliseconds connect_timeout, std::vector<std::string> lists) : polls_(lists.size() > kMostLists) {
-  if (polls_) return;
-  for (std::string& list : lists) {
-    lines_.push_back({std::move(list), std::make_unique<Connection>(url, connect_timeout, connect_timeout), false});
+Watch::Watch(Connection& connection, std::vector<std::string> lists, std::vector<std::string> others)
+    : connection_(connection), lists_(std::move(lists)), others_(std::move(others)) {}
+
+void Watch::set_up() {
+  connection_.connect();
+  if (set_up_for_ == connection_.generation()) return;
+  armed_ = false;
+  tracks_ = false;
+  if (connection_.speaks_resp3()) {
+    Commands commands;
+    commands.add({"CLIENT", "TRACKING", "ON"});
+    const std::vector<Reply> replies = connection_.call(commands, Effect::repeatable);
+    tracks_ = !replies.front().is_error();
+  }
+  set_up_for_ = connection_.generation();
+  if (!tracks_ && !std::exchange(warned_, true)) {
+    log::warning("redis.watch",
+                 "the server refuses CLIENT TRACKING (or HELLO 3), so an idle worker looks for work every 100 ms; "
+                 "grant both commands to this user",
+                 {{"server", connection_.url().address.text()}});
   }
 }
 
-void Watch::arm(Line& line) {
-  if (line.blocked && line.connection->connected()) return;
+bool Watch::quiet() {
+  if (!armed_ || !connection_.connected() || set_up_for_ != connection_.generation()) return false;
+  if (connection_.take_pushed()) armed_ = false;
+  return armed_;
+}
+
+bool Watch::arm(bool insist) {
+  set_up();
+  if (!tracks_) {
+    pause_ = std::clamp(pause_ * 2, kFirstPause, kLastPause);
+    return true;
+  }
+  connection_.take_pushed();  // what was pushed before is answered by looking now
   Commands commands;
-  commands.add({"BLMOVE", line.list, line.list, "RIGHT", "RIGHT", kBlockSeconds});
-  line.connection->send(commands);
-  line.blocked = true;
+  commands.begin("EXISTS");
+  for (const std::string& list : lists_) commands.word(list);
+  for (const std::string& other : others_) commands.begin("ZCARD").word(other);
+  const std::vector<Reply> replies = connection_.call(commands, Effect::repeatable);
+  require_all(replies, "redis.watch");
+  armed_ = insist || replies.front().integer == 0;
+  return armed_;
 }
 
-void Watch::wait(Deadline deadline) {
-  if (polls_) {
-    wait_for_wake(deadline.earlier(Deadline::after(kPollEvery)));
-    return;
+Watch::End Watch::wait(Deadline deadline) {
+  if (!tracks_) {
+    const Deadline pause = deadline.earlier(Deadline::after(pause_));
+    if (wait_for_wake(pause)) return End::woken;
+    return deadline.passed() ? End::deadline : End::changed;
   }
-  std::vector<pollfd> waits{{woken_.fd(), POLLIN, 0}};
-  for (Line& line : lines_) {
-    arm(line);
-    waits.push_back({line.connection->fd(), POLLIN, 0});
+  for (;;) {
+    if (!quiet()) break;
+    if (!connection_.wait(deadline, woken_.fd())) return End::deadline;
+    if (woken_.clear()) return End::woken;
   }
-  const int got = poll(waits.data(), waits.size(), deadline.poll_timeout());
-  if (got <= 0) return;
-  for (std::size_t i = 0; i < lines_.size(); ++i) {
-    if (waits[i + 1].revents == 0) continue;
-    Line& line = lines_[i];
-    line.blocked = false;
-    const auto reply = line.connection->poll_reply();
-    if (!reply) {
-      line.blocked = line.connection->connected();  // part of an answer
-      continue;
-    }
-    if (reply->is_error() && reply->text.find("unknown command") != std::string::npos) {
-      polls_ = true;  // a server before 6.2
-      lines_.clear();
-      return;
-    }
-    require(*reply, "redis.wait");
+  if (fruitless_ > kPatience) {
+    const auto most = std::min<Microseconds>(kMostDawdling, kDawdle * fruitless_);
+    const Microseconds some{static_cast<std::int64_t>(core::random_bits() % static_cast<std::uint64_t>(most.count()))};
+    // poll(2) counts in milliseconds and rounds up; most waits end here as one of them.
+    if (wait_for_wake(deadline.earlier(Deadline::after(some)))) return End::woken;
   }
+  return End::changed;
 }
 
-void Watch::wait_for_wake(Deadline deadline) {
+bool Watch::wait_for_wake(Deadline deadline) noexcept {
   pollfd waits{woken_.fd(), POLLIN, 0};
-  poll(&waits, 1, deadline.poll_timeout());
+  while (poll(&waits, 1, deadline.poll_timeout()) <= 0 && !deadline.passed()) {
+  }
+  return woken_.clear();
+}
+
+void Watch::fruitful(bool found) noexcept {
+  if (found) {
+    fruitless_ = 0;
+    pause_ = Milliseconds{0};
+  } else {
+    fruitless_ += 1;
+  }
 }
 
 }  // namespace errand::redis

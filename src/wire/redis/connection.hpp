@@ -1,89 +1,97 @@
 #pragma once
-// A connection that speaks RESP2: commands appended to one buffer, sent in one write, answered in order.
+// A connection to one Redis server: commands go out in one write and are answered in order.
+//
+// It knows nothing of queues or results; what the answers mean is for the drivers.
 
+#include "wire/redis/commands.hpp"
+#include "wire/redis/errors.hpp"
 #include "wire/redis/reply.hpp"
 #include "wire/redis/url.hpp"
 
 #include <errand/error.hpp>
 
-#include <initializer_list>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
-#include <unordered_set>
 #include <vector>
 
-struct redisReader;
+#include <sys/types.h>
 
 namespace errand::redis {
 
-/// A Lua script and the digest the server knows it by.
-struct Script {
-  explicit Script(std::string_view source);
-  std::string source;
-  std::string sha;
+/// Oldest server that has everything the drivers need: RPOP with a count.
+inline constexpr int kOldestMajor = 6;
+inline constexpr int kOldestMinor = 2;
+
+struct ConnectionOptions {
+  Milliseconds connect_timeout{5'000};
+  Milliseconds answer_timeout{5'000};  ///< for all answers of one call
+  /// RESP3: the server may push messages between answers. Where it is refused the connection speaks RESP2.
+  bool resp3 = false;
 };
 
-/// Commands to be sent together. A value that only grows.
-class Commands {
- public:
-  void add(std::initializer_list<std::string_view> words);
-  void add(std::span<const std::string> words);
-  /// EVALSHA of the script.
-  void eval(const Script& script, std::span<const std::string> keys, std::span<const std::string> arguments);
-  std::size_t count() const noexcept { return count_; }
-  const std::string& bytes() const noexcept { return bytes_; }
-  bool empty() const noexcept { return count_ == 0; }
+/// What a lost answer means. `repeatable`: asking again is harmless, so a lost answer is Error{unavailable} and a
+/// broken connection is made anew once; otherwise it is Error{in_doubt}.
+enum class Effect { repeatable, changes };
 
- private:
-  void begin(std::size_t words);
-  void word(std::string_view text);
-  std::string bytes_;
-  std::size_t count_ = 0;
-};
-
-/// Used by one thread. Connects on first use, again after it broke, and by itself in a forked child.
+/// Used by one thread. Connects on first use and again after it broke; in a forked child it makes its own connection
+/// and leaves the parent's alone.
 class Connection {
  public:
-  Connection(Url url, Milliseconds connect_timeout, Milliseconds answer_timeout);
+  explicit Connection(Url url, ConnectionOptions options = {});
   ~Connection();
+  Connection(const Connection&) = delete;
+  Connection& operator=(const Connection&) = delete;
 
-  /// Sends all and returns every answer. Throws Error{unavailable} when nothing was sent, {in_doubt} when it was and
-  /// the answers did not all come. Error answers are returned, not thrown: see require().
-  std::vector<Reply> call(const Commands& commands);
+  /// Sends all and returns every answer. Throws Error{unavailable} when nothing was sent; error answers are returned.
+  std::vector<Reply> call(Commands& commands, Effect effect);
   /// One command; throws the typed error of an error answer.
-  Reply call(std::initializer_list<std::string_view> words);
-  /// A script; loads it when the server does not know it.
-  Reply eval(const Script& script, std::span<const std::string> keys, std::span<const std::string> arguments);
+  Reply call(std::initializer_list<std::string_view> words, Effect effect = Effect::repeatable);
+  /// One command that calls this script (Commands::eval); loads it when the server does not know it. Throws.
+  Reply eval(const Script& script, Commands& commands, std::string_view operation, Effect effect);
 
-  // For commands that block: send now, poll fd(), take the answer when it is there.
-  void send(const Commands& commands);
-  /// An answer that has arrived; nullopt: not yet.
-  std::optional<Reply> poll_reply();
-  /// -1 while it is not connected.
-  int fd() const noexcept;
+  // For messages that nobody asked for (RESP3 pushes, RESP2 subscriptions).
+  /// Sends without waiting for answers; they come through arrived().
+  void send(Commands& commands);
+  /// Waits until something comes, or `wake_fd` becomes readable. False: neither by the deadline.
+  bool wait(Deadline deadline, int wake_fd);
+  /// The next answer that has arrived already.
+  std::optional<Reply> arrived();
+  /// True when the server has pushed something since the last call.
+  bool take_pushed();
 
   void connect();
+  /// The next use connects again. Writes nothing.
   void close() noexcept;
   bool connected() const noexcept;
+  /// Grows with every connection made; what was set up on an older one is gone.
+  std::uint64_t generation() const noexcept { return generation_; }
+  /// Pushes are possible on this connection.
+  bool speaks_resp3() const noexcept { return resp3_; }
   const Url& url() const noexcept { return url_; }
 
  private:
-  Reply next_reply(Deadline deadline);
-  std::optional<Reply> buffered_reply();
-  void login();
+  void login(Deadline deadline);
+  void check_version(const Reply& hello);
+  std::vector<Reply> exchange(Commands& commands, Deadline deadline);
+  void write(std::string_view bytes, Deadline deadline);
+  Reply read(Deadline deadline);
+  std::optional<Reply> parsed();
+  bool receive();
+  bool closed_by_peer();
+  [[noreturn]] void timed_out(std::string_view what) const;
 
   Url url_;
-  Milliseconds connect_timeout_, answer_timeout_;
+  ConnectionOptions options_;
   std::unique_ptr<net::Stream> stream_;
-  redisReader* reader_ = nullptr;
-  std::unordered_set<std::string> loaded_;
-  int pid_ = 0;
+  ReplyReader reader_;
+  pid_t pid_ = 0;
+  std::uint64_t generation_ = 0;
+  bool resp3_ = false;
+  bool pushed_ = false;
+  bool sent_ = false;  // something of the current exchange may have reached the server
 };
-
-/// Throws the typed error of an error answer: NOAUTH, WRONGPASS, NOPERM are denied; LOADING, READONLY, MASTERDOWN
-/// unavailable; OOM, MISCONF, BUSY overloaded; others invalid.
-void require(const Reply& reply, std::string_view operation);
 
 }  // namespace errand::redis

@@ -12,8 +12,8 @@ namespace errand::redis {
 class StoreUser {
  public:
   virtual ~StoreUser() = default;
-  /// Same server and database.
-  virtual bool same_store(const Url& url) const noexcept = 0;
+  /// The server and database that hold the records.
+  virtual const Url& store_url() const noexcept = 0;
   virtual std::string result_key(std::string_view task_id) const = 0;
   /// "86400"; "0": for ever.
   virtual std::string seconds_to_live() const = 0;

@@ -48,9 +48,17 @@ void read_tls(net::TlsOptions& tls, const std::map<std::string, std::string, std
   };
   // Both spellings: kombu wants CERT_REQUIRED where redis-py wants required (AT-39).
   const std::string reqs = value("ssl_cert_reqs");
-  if (reqs == "none" || reqs == "CERT_NONE") tls.verify = false;
-  else if (!reqs.empty() && reqs != "required" && reqs != "CERT_REQUIRED" && reqs != "optional" && reqs != "CERT_OPTIONAL") {
+  if (reqs == "none" || reqs == "CERT_NONE")
+    tls.verify = false;
+  else if (!reqs.empty() && reqs != "required" && reqs != "CERT_REQUIRED" && reqs != "optional" &&
+           reqs != "CERT_OPTIONAL") {
     refuse("ssl_cert_reqs", "expected required, optional or none, got '" + core::escape_controls(reqs) + "'");
+  }
+  const std::string names = value("ssl_check_hostname");
+  if (names == "false" || names == "False" || names == "0")
+    tls.check_host = false;
+  else if (!names.empty() && names != "true" && names != "True" && names != "1") {
+    refuse("ssl_check_hostname", "expected true or false, got '" + core::escape_controls(names) + "'");
   }
   tls.ca_file = value("ssl_ca_certs");
   tls.certificate_file = value("ssl_certfile");
@@ -62,7 +70,8 @@ void read_tls(net::TlsOptions& tls, const std::map<std::string, std::string, std
 Url parse_url(std::string_view url) {
   Url parsed;
   if (url.find(';') != std::string_view::npos) {
-    refuse("failover list", "expected one URL, got a list separated by ';'; failover lists are not supported", ErrorKind::unsupported);
+    refuse("failover list", "expected one URL, got a list separated by ';'; failover lists are not supported",
+           ErrorKind::unsupported);
   }
   const std::size_t scheme_end = url.find("://");
   const std::string_view scheme = url.substr(0, scheme_end);
@@ -81,7 +90,8 @@ Url parse_url(std::string_view url) {
   }
   parsed.address.tls.enabled = scheme == "rediss";
   if (parsed.address.tls.enabled) read_tls(parsed.address.tls, query);
-  const std::size_t slash_before_at = scheme == "redis+socket" || scheme == "socket" ? std::string_view::npos : rest.find('/');
+  const std::size_t slash_before_at =
+      scheme == "redis+socket" || scheme == "socket" ? std::string_view::npos : rest.find('/');
   const std::size_t at = rest.substr(0, slash_before_at).rfind('@');
   if (at != std::string_view::npos) {
     const std::string_view login = rest.substr(0, at);

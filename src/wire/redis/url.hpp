@@ -11,6 +11,8 @@ struct Url {
   std::string user;      ///< "": the default user
   std::string password;  ///< "": none
   int database = 0;
+  /// Same server and database, whoever logs in.
+  bool same_store(const Url& other) const noexcept { return address == other.address && database == other.database; }
 };
 
 /// Throws Error{invalid} naming what is wrong, without the password.

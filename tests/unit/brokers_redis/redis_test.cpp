@@ -2,6 +2,8 @@
 
 #include "support/redis_server.hpp"
 
+#include <doctest/doctest.h>
+
 #include <thread>
 
 using namespace errand;
@@ -25,7 +27,7 @@ struct Rig {
   explicit Rig(std::vector<std::string> more = {}) : server(std::move(more)) {
     if (server.runs()) {
       broker.emplace(redis::parse_url(server.url()), TransportOptions{});
-      raw.emplace(redis::parse_url(server.url()), 5s, 5s);
+      raw.emplace(redis::parse_url(server.url()));
     }
   }
   std::unique_ptr<Consumer> consumer(const std::string& owner = "one", Milliseconds lease = 60s) {
@@ -43,7 +45,11 @@ TEST_CASE("messages come in order, priority 0 first, and stand in kombu's tables
   if (!rig.server.runs()) return;
   rig.broker->publish(std::vector{envelope("low", 9), envelope("a"), envelope("b", 2)});
   CHECK(rig.raw->call({"LLEN", "q"}).integer == 2);
-  CHECK(rig.raw->call({"LLEN", std::string_view("q\x06\x16" "9", 4)}).integer == 1);
+  CHECK(rig.raw
+            ->call({"LLEN", std::string_view("q\x06\x16"
+                                             "9",
+                                             4)})
+            .integer == 1);
   auto reader = rig.consumer();
   auto got = reader->next(10, Deadline::after(5s));
   REQUIRE(got.size() == 3);
@@ -58,7 +64,8 @@ TEST_CASE("messages come in order, priority 0 first, and stand in kombu's tables
   for (const Delivery& delivery : got) all.push_back(ack(delivery));
   reader->settle(all);
   CHECK(reader->stale() == 0);
-  CHECK(rig.raw->call({"EXISTS", "unacked", "unacked_index", "errand:leases"}).integer == 0);
+  CHECK(rig.raw->call({"EXISTS", "unacked", "unacked_index", "errand:leases", "errand:lease-index", "errand:held"})
+            .integer == 0);
 }
 
 TEST_CASE("F024_a holder that was fenced can neither settle nor store a result") {
@@ -67,7 +74,7 @@ TEST_CASE("F024_a holder that was fenced can neither settle nor store a result")
   rig.broker->publish(std::vector{envelope("a")});
   auto late = rig.consumer("late");
   const Delivery held = late->next(1, Deadline::after(5s))[0];
-  rig.raw->call({"DEL", "errand:owner:late"});  // its heartbeat has run out
+  rig.raw->call({"ZADD", "errand:owners", "1", "late"});  // its heartbeat has run out
   auto other = rig.consumer("other");
   auto again = other->next(1, Deadline::after(10s));
   REQUIRE(again.size() == 1);
@@ -109,14 +116,15 @@ TEST_CASE("F108_rubbish on the list is delivered as such, dead-lettered with its
   const Delivery got = reader->next(1, Deadline::after(5s))[0];
   CHECK_FALSE(got.defect.empty());
   CHECK(got.raw == rubbish);
-  reader->settle(std::vector{Settlement{.receipt = got.receipt, .kind = Settlement::Kind::dead_letter, .reason = "UNDECODABLE", .detail = got.defect}});
+  reader->settle(std::vector{Settlement{
+      .receipt = got.receipt, .kind = Settlement::Kind::dead_letter, .reason = "UNDECODABLE", .detail = got.defect}});
   const auto letters = rig.broker->dead_letters("q", 10, "");
   REQUIRE(letters.size() == 1);
   CHECK(letters[0].raw == rubbish);
   CHECK(letters[0].reason == "UNDECODABLE");
   CHECK(rig.broker->requeue_dead("q", std::vector{letters[0].id}) == 1);
   CHECK(rig.raw->call({"RPOP", "q"}).text == rubbish);
-  CHECK(rig.raw->call({"EXISTS", "unacked_index", "errand:leases", "errand:rubbish"}).integer == 0);
+  CHECK(rig.raw->call({"EXISTS", "unacked_index", "errand:leases", "errand:held"}).integer == 0);
 }
 
 // kombu gives every copy of a fan-out the same tag, and the table of held messages is keyed by it.
@@ -214,7 +222,8 @@ TEST_CASE("F048_connections that are cut again and again are made again, and eve
 TEST_CASE("F052_wrong credentials are denied and say what is missing") {
   Rig rig({"--requirepass", "right"});
   if (!rig.server.runs()) return;
-  for (const std::string& url : {rig.server.url(), "redis://:wrong@127.0.0.1:" + std::to_string(rig.server.port()) + "/0"}) {
+  for (const std::string& url :
+       {rig.server.url(), "redis://:wrong@127.0.0.1:" + std::to_string(rig.server.port()) + "/0"}) {
     try {
       redis::RedisBroker(redis::parse_url(url), {}).queues();
       FAIL("let in");
@@ -223,14 +232,16 @@ TEST_CASE("F052_wrong credentials are denied and say what is missing") {
       CHECK(std::string(error.what()).find("wrong@") == std::string::npos);
     }
   }
-  redis::RedisBroker right(redis::parse_url("redis://:right@127.0.0.1:" + std::to_string(rig.server.port()) + "/0"), {});
+  redis::RedisBroker right(redis::parse_url("redis://:right@127.0.0.1:" + std::to_string(rig.server.port()) + "/0"),
+                           {});
   CHECK(right.queues().empty());
 }
 
 TEST_CASE("a Unix socket serves as well, and prefixes keep sites apart") {
   Rig rig;
   if (!rig.server.runs()) return;
-  redis::RedisBroker staging(redis::parse_url("redis+socket://" + rig.server.socket_path()), TransportOptions{.key_prefix = "staging:"});
+  redis::RedisBroker staging(redis::parse_url("redis+socket://" + rig.server.socket_path()),
+                             TransportOptions{.key_prefix = "staging:"});
   staging.publish(std::vector{envelope("a")});
   CHECK(rig.raw->call({"LLEN", "staging:q"}).integer == 1);
   CHECK(rig.broker->inspect("q").ready == 0);
@@ -248,7 +259,8 @@ TEST_CASE("F003_a port that refuses is unavailable at once; F004_one that never 
   listen(listener, 1);
   socklen_t size = sizeof any;
   getsockname(listener, reinterpret_cast<sockaddr*>(&any), &size);
-  redis::RedisBroker silent(redis::parse_url("redis://127.0.0.1:" + std::to_string(ntohs(any.sin_port))), TransportOptions{.connect_timeout = 200ms});
+  redis::RedisBroker silent(redis::parse_url("redis://127.0.0.1:" + std::to_string(ntohs(any.sin_port))),
+                            TransportOptions{.connect_timeout = 200ms});
   CHECK_THROWS_WITH_AS(silent.publish(std::vector{envelope("a")}), doctest::Contains("no answer in time"), Error);
   close(listener);
 }

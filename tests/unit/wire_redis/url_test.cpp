@@ -31,8 +31,9 @@ TEST_CASE("AT-39: both spellings of certificate checks are understood") {
 }
 
 TEST_CASE("a wrong Redis URL is refused without showing its password") {
-  for (const char* url : {"redis://:hush@h/five", "redis://:hush@h:99999/", "redis://:hush@h:0/", "redis://:hush@[::1/0", "rediss://:hush@h?ssl_cert_reqs=maybe",
-                          "redis://:hush@a;redis://:hush@b", "redis+socket://relative"}) {
+  for (const char* url :
+       {"redis://:hush@h/five", "redis://:hush@h:99999/", "redis://:hush@h:0/", "redis://:hush@[::1/0",
+        "rediss://:hush@h?ssl_cert_reqs=maybe", "redis://:hush@a;redis://:hush@b", "redis+socket://relative"}) {
     CAPTURE(url);
     try {
       redis::parse_url(url);

@@ -1,0 +1,24 @@
+-- Gives messages with ended leases back to the front of their lists. What sweep.lua told may have changed since: a
+-- message is moved only if its lease is still the same and still over.
+--
+-- KEYS  unacked, unacked_index, leases, lease index, held
+-- ARGV  for each message: tag, lease record, list, envelope
+-- Returns how many were moved.
+local time = redis.call('TIME')
+local now = time[1] * 1000000 + time[2]
+local moved = 0
+for i = 1, #ARGV, 4 do
+  local tag, record = ARGV[i], ARGV[i + 1]
+  local over = redis.call('ZSCORE', KEYS[4], tag)
+  if over and tonumber(over) <= now and redis.call('HGET', KEYS[3], tag) == record then
+    local there = redis.call('HDEL', KEYS[1], tag) + redis.call('HDEL', KEYS[5], tag)
+    if there > 0 then
+      redis.call('RPUSH', ARGV[i + 2], ARGV[i + 3])
+      moved = moved + 1
+    end
+    redis.call('ZREM', KEYS[2], tag)
+    redis.call('HDEL', KEYS[3], tag)
+    redis.call('ZREM', KEYS[4], tag)
+  end
+end
+return moved

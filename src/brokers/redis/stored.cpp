@@ -1,0 +1,38 @@
+#include "brokers/redis/stored.hpp"
+
+#include "protocol/decode_failure.hpp"
+#include "protocol/envelope.hpp"
+#include "protocol/topic.hpp"
+
+#include <algorithm>
+#include <charconv>
+
+namespace errand::redis {
+
+LeaseRecord parse_lease(std::string_view record) noexcept {
+  LeaseRecord out;
+  const std::size_t a = record.find('|');
+  const std::size_t b = a == std::string_view::npos ? a : record.find('|', a + 1);
+  if (b == std::string_view::npos) return out;
+  std::from_chars(record.data(), record.data() + a, out.token);
+  out.list = record.substr(b + 1);
+  return out;
+}
+
+std::string_view queue_of_list(const Keys& keys, std::string_view list) noexcept {
+  list.remove_prefix(std::min(keys.prefix().size(), list.size()));
+  return list.substr(0, list.find(protocol::kSeparator));
+}
+
+std::string_view stored_envelope(std::string_view stored, std::string_view queue) {
+  // fetch.lua writes exchange "" and the queue's name; Python writes what the sender gave.
+  const std::string tail = ", \"\", " + to_json(Value(queue)) + "]";
+  if (stored.starts_with('[') && stored.ends_with(tail)) return stored.substr(1, stored.size() - 1 - tail.size());
+  try {
+    return protocol::read_unacked(stored).envelope;
+  } catch (const protocol::DecodeFailure&) {
+    return stored;
+  }
+}
+
+}  // namespace errand::redis

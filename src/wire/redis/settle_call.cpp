@@ -1,0 +1,101 @@
+#include "wire/redis/settle_call.hpp"
+
+#include "wire/redis/scripts.gen.hpp"
+
+#include <algorithm>
+#include <array>
+
+namespace errand::redis {
+
+namespace {
+
+constexpr std::size_t kFenceDigits = 32;                       // base 4
+constexpr std::array<char, 4> kBlanks{'\t', '\n', '\r', ' '};  // in the order of their codes
+// More in one script would hold up the server's other clients for longer than some milliseconds, and Lua's stack.
+constexpr std::size_t kMostAtOnce = 1'000;
+
+void append(Commands& commands, const Write& write) {
+  const char kind = static_cast<char>(write.kind);
+  commands.word(std::string_view(&kind, 1)).word(write.key).word(write.score_or_field).word(write.value);
+}
+
+// One call of the script with parts of the batch.
+std::size_t run_part(Connection& connection, std::string_view operation, const SettleCall& all,
+                     std::span<const Write> follow_ups, std::span<const ResultWrite> results,
+                     std::span<const SettleWrite> settlements) {
+  std::vector<std::string> keys;
+  if (!settlements.empty()) {
+    keys = {all.keys.unacked, all.keys.unacked_index, all.keys.leases, all.keys.lease_index, all.keys.held};
+  }
+  Commands commands;
+  commands.eval(kSettleScript, keys).word(all.owner);
+  commands.word(follow_ups.size());
+  for (const Write& write : follow_ups) append(commands, write);
+  commands.word(results.size());
+  for (const ResultWrite& result : results) {
+    commands.word(result.key).word(all.seconds_to_live).word(fence_of(result.token)).word(result.json);
+    commands.word(result.token);
+  }
+  std::vector<const SettleWrite*> moves;
+  std::size_t acks = 0;
+  for (const SettleWrite& one : settlements) {
+    if (one.writes.empty()) {
+      ++acks;
+    } else {
+      moves.push_back(&one);
+    }
+  }
+  commands.word(acks);
+  for (const SettleWrite& one : settlements) {
+    if (one.writes.empty()) commands.word(one.tag).word(one.token);
+  }
+  commands.word(moves.size());
+  for (const SettleWrite* one : moves) {
+    commands.word(one->tag).word(one->token).word(one->writes.size());
+    for (const Write& write : one->writes) append(commands, write);
+  }
+  const Effect effect = follow_ups.empty() && settlements.empty() ? Effect::repeatable : Effect::changes;
+  return static_cast<std::size_t>(connection.eval(kSettleScript, commands, operation, effect).integer);
+}
+
+template <class T, class F>
+void in_pieces(std::span<const T> all, F&& use) {
+  for (std::size_t at = 0; at < all.size(); at += kMostAtOnce) {
+    use(all.subspan(at, std::min(kMostAtOnce, all.size() - at)));
+  }
+}
+
+}  // namespace
+
+std::size_t SettleCall::run(Connection& connection, std::string_view operation) {
+  if (std::max({follow_ups.size(), results.size(), settlements.size()}) <= kMostAtOnce) {
+    if (follow_ups.empty() && results.empty() && settlements.empty()) return 0;
+    return run_part(connection, operation, *this, follow_ups, results, settlements);
+  }
+  std::size_t stale = 0;
+  in_pieces<Write>(follow_ups, [&](auto part) { run_part(connection, operation, *this, part, {}, {}); });
+  in_pieces<ResultWrite>(results, [&](auto part) { run_part(connection, operation, *this, {}, part, {}); });
+  in_pieces<SettleWrite>(settlements,
+                         [&](auto part) { stale += run_part(connection, operation, *this, {}, {}, part); });
+  return stale;
+}
+
+std::string fence_of(std::uint64_t token) {
+  if (token == 0) return {};
+  std::string out(kFenceDigits, kBlanks[0]);
+  for (std::size_t i = kFenceDigits; i-- > 0; token >>= 2) out[i] = kBlanks[token & 3];
+  return out;
+}
+
+std::uint64_t token_of_fence(std::string_view record) noexcept {
+  if (record.size() < kFenceDigits) return 0;
+  std::uint64_t token = 0;
+  for (const char c : record.substr(record.size() - kFenceDigits)) {
+    const auto digit = std::find(kBlanks.begin(), kBlanks.end(), c);
+    if (digit == kBlanks.end()) return 0;
+    token = token << 2 | static_cast<std::uint64_t>(digit - kBlanks.begin());
+  }
+  return token;
+}
+
+}  // namespace errand::redis
