@@ -1,8 +1,10 @@
 // The only file that names concrete drivers: URL scheme -> factory.
 #include <errand/drivers.hpp>
 
+#include "backends/memory/backend.hpp"
 #include "backends/redis/backend.hpp"
 #include "backends/sqlite/backend.hpp"
+#include "brokers/memory/broker.hpp"
 #include "brokers/redis/broker.hpp"
 #include "brokers/sqlite/broker.hpp"
 #include "core/log.hpp"
@@ -29,6 +31,7 @@ constexpr std::array kDrivers{
     Driver{"redis", redis::make_broker, redis::make_result_backend},
     Driver{"rediss", redis::make_broker, redis::make_result_backend},
     Driver{"redis+socket", redis::make_broker, redis::make_result_backend},
+    Driver{"memory", memory::make_broker, memory::make_result_backend},
 };
 
 const Driver& driver_for(std::string_view url, bool broker) {

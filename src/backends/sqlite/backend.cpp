@@ -9,7 +9,8 @@ std::unique_ptr<ResultBackend> make_result_backend(std::string_view url, const T
   return std::make_unique<SqliteBackend>(path_of_url(url), options);
 }
 
-SqliteBackend::SqliteBackend(std::string path, TransportOptions options) : store_(std::move(path)), options_(std::move(options)) {}
+SqliteBackend::SqliteBackend(std::string path, TransportOptions options)
+    : store_(std::move(path)), options_(std::move(options)) {}
 
 BackendTraits SqliteBackend::traits() const noexcept {
   BackendTraits traits;
@@ -49,8 +50,12 @@ void SqliteBackend::forget(TaskIdView id) { store_.database().query("DELETE FROM
 
 void SqliteBackend::put_group(GroupIdView group, std::span<const TaskId> members) {
   const std::string encoded = protocol::encode_group(group, members);
-  store_.database().query("INSERT OR REPLACE INTO task_group (id, members, written_at) VALUES (?,?,?)")
-      .bind(group).bind(encoded).bind(now_us()).run();
+  store_.database()
+      .query("INSERT OR REPLACE INTO task_group (id, members, written_at) VALUES (?,?,?)")
+      .bind(group)
+      .bind(encoded)
+      .bind(now_us())
+      .run();
 }
 
 std::optional<std::vector<TaskId>> SqliteBackend::get_group(GroupIdView group) {
@@ -65,10 +70,13 @@ std::optional<std::vector<TaskId>> SqliteBackend::get_group(GroupIdView group) {
 ChordProgress SqliteBackend::chord_part_done(GroupIdView group, const ChordPart& part) {
   Database& database = store_.database();
   Transaction transaction(database);
-  Query insert = database.query("INSERT OR IGNORE INTO chord_part (group_id, member, position, state, result) VALUES (?,?,?,?,?)");
+  Query insert =
+      database.query("INSERT OR IGNORE INTO chord_part (group_id, member, position, state, result) VALUES (?,?,?,?,?)");
   insert.bind(group).bind(part.id);
-  if (part.index) insert.bind(*part.index);
-  else insert.bind_null();
+  if (part.index)
+    insert.bind(*part.index);
+  else
+    insert.bind_null();
   insert.bind(part.state).bind(part.result_json).run();
   ChordProgress progress = chord_progress(database, group);
   transaction.commit();
@@ -79,13 +87,15 @@ ChordProgress SqliteBackend::chord_progress(Database& database, GroupIdView grou
   ChordProgress progress;
   {
     Query query = database.query(
-        "SELECT 1 FROM chord c WHERE c.group_id = ?1 AND c.fired = 0 AND c.size <= (SELECT count(*) FROM chord_part WHERE group_id = ?1)");
+        "SELECT 1 FROM chord c WHERE c.group_id = ?1 AND c.fired = 0 AND c.size <= (SELECT count(*) FROM chord_part "
+        "WHERE group_id = ?1)");
     query.bind(group);
     if (!query.step()) return progress;
   }
   database.query("UPDATE chord SET fired = 1 WHERE group_id = ?").bind(group).run();
   progress.complete = true;
-  Query parts = database.query("SELECT member, state, result FROM chord_part WHERE group_id = ? ORDER BY position IS NULL, position, member");
+  Query parts = database.query(
+      "SELECT member, state, result FROM chord_part WHERE group_id = ? ORDER BY position IS NULL, position, member");
   parts.bind(group);
   while (parts.step()) {
     if (parts.text(1) != state::success && progress.failed_member.empty()) {
@@ -98,15 +108,20 @@ ChordProgress SqliteBackend::chord_progress(Database& database, GroupIdView grou
 }
 
 void SqliteBackend::set_chord_size(GroupIdView group, std::size_t size) {
-  store_.database().query("INSERT INTO chord (group_id, size) VALUES (?,?) ON CONFLICT (group_id) DO UPDATE SET size = excluded.size")
-      .bind(group).bind(static_cast<std::int64_t>(size)).run();
+  store_.database()
+      .query(
+          "INSERT INTO chord (group_id, size) VALUES (?,?) ON CONFLICT (group_id) DO UPDATE SET size = excluded.size")
+      .bind(group)
+      .bind(static_cast<std::int64_t>(size))
+      .run();
 }
 
 std::size_t SqliteBackend::expire(TimePoint older_than) {
   Database& database = store_.database();
   Transaction transaction(database);
   const std::int64_t limit = older_than.time_since_epoch().count();
-  const std::int64_t gone = database.query("DELETE FROM result WHERE done_at IS NOT NULL AND done_at < ?").bind(limit).run();
+  const std::int64_t gone =
+      database.query("DELETE FROM result WHERE done_at IS NOT NULL AND done_at < ?").bind(limit).run();
   database.query("DELETE FROM task_group WHERE written_at < ?").bind(limit).run();
   transaction.commit();
   return static_cast<std::size_t>(gone);

@@ -13,7 +13,8 @@ std::unique_ptr<Broker> make_broker(std::string_view url, const TransportOptions
   return std::make_unique<SqliteBroker>(path_of_url(url), options);
 }
 
-SqliteBroker::SqliteBroker(std::string path, TransportOptions options) : store_(std::move(path)), options_(std::move(options)) {}
+SqliteBroker::SqliteBroker(std::string path, TransportOptions options)
+    : store_(std::move(path)), options_(std::move(options)) {}
 
 BrokerTraits SqliteBroker::traits() const noexcept {
   BrokerTraits traits;
@@ -29,14 +30,17 @@ BrokerTraits SqliteBroker::traits() const noexcept {
 
 void SqliteBroker::declare(const Topology& topology) {
   for (const QueueSpec& queue : topology.queues) {
-    if (queue.exchange_type != "direct") {
-      throw Error({.kind = ErrorKind::unsupported, .operation = "sqlite.declare", .subject = queue.name,
-                   .detail = "expected a direct exchange, got " + queue.exchange_type});
-    }
+    check_queue_name(queue.name);
+    if (queue.exchange_type == "direct" || queue.exchange_type == "topic" || queue.exchange_type == "fanout") continue;
+    throw Error({.kind = ErrorKind::invalid,
+                 .operation = "sqlite.declare",
+                 .subject = queue.name,
+                 .detail = "expected an exchange type direct, topic or fanout, got " +
+                           core::escape_controls(queue.exchange_type)});
   }
   Database& database = store_.database();
   Transaction transaction(database);
-  for (const QueueSpec& queue : topology.queues) queue_id(database, queue.name);
+  for (const QueueSpec& queue : topology.queues) declare_queue(database, queue);
   transaction.commit();
 }
 
@@ -69,7 +73,12 @@ void SqliteBroker::broadcast(const Envelope& envelope) {
     const std::string meta = encode_meta(envelope.message, envelope.route);
     database.query("DELETE FROM broadcast WHERE sent_at < ?").bind(now - kKeptUs).run();
     database.query("INSERT INTO broadcast (exchange, routing_key, meta, body, sent_at) VALUES (?,?,?,?,?)")
-        .bind(envelope.route.exchange).bind(envelope.route.routing_key).bind(meta).bind_blob(envelope.message.body).bind(now).run();
+        .bind(envelope.route.exchange)
+        .bind(envelope.route.routing_key)
+        .bind(meta)
+        .bind_blob(envelope.message.body)
+        .bind(now)
+        .run();
     transaction.commit();
   }
   store_.announce(News::queue);
@@ -90,10 +99,12 @@ QueueInfo SqliteBroker::inspect(std::string_view name) {
   info.parked = count("SELECT count(*) FROM parked p JOIN message m ON m.id = p.message WHERE m.queue = ?");
   info.leased = count("SELECT count(*) FROM lease l JOIN message m ON m.id = l.message WHERE m.queue = ?");
   info.dead = count("SELECT count(*) FROM dead WHERE queue = ?");
-  Query oldest = database.query("SELECT min(m.sent_at) FROM ready r JOIN message m ON m.id = r.message WHERE r.queue = ?");
+  Query oldest =
+      database.query("SELECT min(m.sent_at) FROM ready r JOIN message m ON m.id = r.message WHERE r.queue = ?");
   oldest.bind(*queue);
   if (oldest.step() && !oldest.is_null(0)) {
-    info.oldest = std::chrono::duration_cast<Milliseconds>(Microseconds{std::max<std::int64_t>(0, now_us() - oldest.integer(0))});
+    info.oldest =
+        std::chrono::duration_cast<Milliseconds>(Microseconds{std::max<std::int64_t>(0, now_us() - oldest.integer(0))});
   }
   return info;
 }
@@ -110,12 +121,21 @@ std::size_t SqliteBroker::purge(std::string_view name) {
   Transaction transaction(database);
   const auto queue = find_queue(database, name);
   if (!queue) return 0;
-  std::int64_t purged = database.query("DELETE FROM message WHERE id IN (SELECT message FROM ready WHERE queue = ?)").bind(*queue).run();
+  std::int64_t purged =
+      database.query("DELETE FROM message WHERE id IN (SELECT message FROM ready WHERE queue = ?)").bind(*queue).run();
   database.query("DELETE FROM ready WHERE queue = ?").bind(*queue).run();
-  purged += database.query("DELETE FROM parked WHERE message IN (SELECT p.message FROM parked p JOIN message m ON m.id = p.message WHERE m.queue = ?)")
-                .bind(*queue).run();
-  database.query("DELETE FROM message WHERE queue = ?1 AND id NOT IN (SELECT message FROM lease) AND id NOT IN (SELECT message FROM dead)")
-      .bind(*queue).run();
+  purged += database
+                .query(
+                    "DELETE FROM parked WHERE message IN (SELECT p.message FROM parked p JOIN message m ON m.id = "
+                    "p.message WHERE m.queue = ?)")
+                .bind(*queue)
+                .run();
+  database
+      .query(
+          "DELETE FROM message WHERE queue = ?1 AND id NOT IN (SELECT message FROM lease) AND id NOT IN (SELECT "
+          "message FROM dead)")
+      .bind(*queue)
+      .run();
   transaction.commit();
   return static_cast<std::size_t>(purged);
 }
@@ -125,11 +145,10 @@ std::vector<DeadLetter> SqliteBroker::dead_letters(std::string_view name, std::s
   Database& database = store_.database();
   const auto queue = find_queue(database, name);
   if (!queue) return letters;
-  const auto last = core::parse_number(after, INT64_MAX);
   Query query = database.query(
       "SELECT d.id, d.reason, d.detail, d.deliveries, d.first_seen, d.last_seen, m.meta, m.body FROM dead d"
       " JOIN message m ON m.id = d.message WHERE d.queue = ? AND d.id > ? ORDER BY d.id LIMIT ?");
-  query.bind(*queue).bind(static_cast<std::int64_t>(last.value_or(0))).bind(static_cast<std::int64_t>(limit));
+  query.bind(*queue).bind(number_of(after)).bind(static_cast<std::int64_t>(limit));
   while (query.step()) {
     DeadLetter letter;
     letter.id = std::to_string(query.integer(0));
@@ -140,15 +159,19 @@ std::vector<DeadLetter> SqliteBroker::dead_letters(std::string_view name, std::s
     letter.first_seen = TimePoint{Microseconds{query.integer(4)}};
     letter.last_seen = TimePoint{Microseconds{query.integer(5)}};
     letter.raw = query.text(6) + "\n" + query.blob(7);
-    Message message;
-    Route route;
-    decode_meta(query.text(6), message, route);
-    const auto text = [&](std::string_view key) {
-      const Value* value = message.headers.find(key);
-      return value != nullptr && value->if_text() != nullptr ? *value->if_text() : std::string();
-    };
-    letter.task = text("task");
-    letter.task_id = text("id");
+    try {
+      Message message;
+      Route route;
+      decode_meta(query.text(6), message, route);
+      const auto text = [&](std::string_view key) {
+        const Value* value = message.headers.find(key);
+        return value != nullptr && value->if_text() != nullptr ? *value->if_text() : std::string();
+      };
+      letter.task = text("task");
+      letter.task_id = text("id");
+    } catch (const Error&) {
+      // A row whose text was damaged is here for that very reason, and must not hide the letters after it.
+    }
     letters.push_back(std::move(letter));
   }
   return letters;
@@ -162,12 +185,15 @@ std::size_t SqliteBroker::requeue_dead(std::string_view name, std::span<const st
     const auto queue = find_queue(database, name);
     if (!queue) return 0;
     for (const std::string& id : ids) {
-      const auto number = core::parse_number(id, INT64_MAX);
-      if (!number) continue;
-      const auto key = static_cast<std::int64_t>(*number);
-      const std::int64_t moved = database.query(
-          "INSERT INTO ready (queue, urgency, message, deliveries) SELECT m.queue, m.urgency, m.id, 0 FROM dead d"
-          " JOIN message m ON m.id = d.message WHERE d.id = ? AND d.queue = ?").bind(key).bind(*queue).run();
+      const std::int64_t key = number_of(id);
+      const std::int64_t moved = database
+                                     .query(
+                                         "INSERT INTO ready (queue, urgency, message, deliveries) SELECT m.queue, "
+                                         "m.urgency, m.id, 0 FROM dead d"
+                                         " JOIN message m ON m.id = d.message WHERE d.id = ? AND d.queue = ?")
+                                     .bind(key)
+                                     .bind(*queue)
+                                     .run();
       if (moved == 0) continue;
       database.query("DELETE FROM dead WHERE id = ?").bind(key).run();
       found += 1;
@@ -185,11 +211,13 @@ std::size_t SqliteBroker::drop_dead(std::string_view name, std::span<const std::
   const auto queue = find_queue(database, name);
   if (!queue) return 0;
   for (const std::string& id : ids) {
-    const auto number = core::parse_number(id, INT64_MAX);
-    if (!number) continue;
-    const auto key = static_cast<std::int64_t>(*number);
-    database.query("DELETE FROM message WHERE id = (SELECT message FROM dead WHERE id = ? AND queue = ?)").bind(key).bind(*queue).run();
-    found += static_cast<std::size_t>(database.query("DELETE FROM dead WHERE id = ? AND queue = ?").bind(key).bind(*queue).run());
+    const std::int64_t key = number_of(id);
+    database.query("DELETE FROM message WHERE id = (SELECT message FROM dead WHERE id = ? AND queue = ?)")
+        .bind(key)
+        .bind(*queue)
+        .run();
+    found += static_cast<std::size_t>(
+        database.query("DELETE FROM dead WHERE id = ? AND queue = ?").bind(key).bind(*queue).run());
   }
   transaction.commit();
   return found;

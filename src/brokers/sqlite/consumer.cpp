@@ -9,15 +9,20 @@
 namespace errand::sqlite {
 
 namespace {
-constexpr Milliseconds kRescueEvery{1'000};   // how soon a dead process's messages are found
+constexpr Milliseconds kRescueEvery{1'000};  // how soon a dead process's messages are found
 constexpr std::int64_t kPromoteAtOnce = 1'000;
 }  // namespace
 
 SqliteConsumer::SqliteConsumer(std::string path, ConsumeOptions options, std::size_t max_message_bytes)
-    : store_(std::move(path)), options_(std::move(options)), max_message_bytes_(max_message_bytes), waiter_(store_.path(), News::queue) {
+    : store_(std::move(path)),
+      options_(std::move(options)),
+      max_message_bytes_(max_message_bytes),
+      waiter_(store_.path(), News::queue) {
   if (options_.queues.empty()) {
-    throw Error({.kind = ErrorKind::invalid, .operation = "sqlite.consume", .detail = "expected at least one queue, got none"});
+    throw Error(
+        {.kind = ErrorKind::invalid, .operation = "sqlite.consume", .detail = "expected at least one queue, got none"});
   }
+  for (const std::string& queue : options_.queues) check_queue_name(queue);
   owner(store_.database());
 }
 
@@ -26,8 +31,13 @@ SqliteConsumer::~SqliteConsumer() {
   try {
     Database& database = store_.database();
     Transaction transaction(database);
-    database.query("INSERT INTO ready (queue, urgency, message, deliveries) SELECT m.queue, m.urgency, m.id, l.deliveries FROM lease l"
-                   " JOIN message m ON m.id = l.message WHERE l.owner = ?").bind(owner_).run();
+    database
+        .query(
+            "INSERT INTO ready (queue, urgency, message, deliveries) SELECT m.queue, m.urgency, m.id, l.deliveries "
+            "FROM lease l"
+            " JOIN message m ON m.id = l.message WHERE l.owner = ?")
+        .bind(owner_)
+        .run();
     const std::int64_t returned = database.query("DELETE FROM lease WHERE owner = ?").bind(owner_).run();
     database.query("DELETE FROM owner WHERE id = ?").bind(owner_).run();
     transaction.commit();
@@ -41,7 +51,11 @@ std::int64_t SqliteConsumer::owner(Database& database) {
   if (owner_ != 0) return owner_;
   const Process self = this_process();
   database.query("INSERT INTO owner (name, pid, started, host) VALUES (?,?,?,?)")
-      .bind(options_.owner).bind(self.pid).bind(self.started).bind(self.host).run();
+      .bind(options_.owner)
+      .bind(self.pid)
+      .bind(self.started)
+      .bind(self.host)
+      .run();
   return owner_ = database.last_row_id();
 }
 
@@ -106,7 +120,8 @@ void SqliteConsumer::claim(std::size_t max) {
     std::int64_t queue = 0;
     {
       Query query = database.query(
-          "SELECT r.queue, r.urgency, r.message, r.deliveries, m.meta, m.body FROM ready r JOIN message m ON m.id = r.message"
+          "SELECT r.queue, r.urgency, r.message, r.deliveries, m.meta, m.body FROM ready r JOIN message m ON m.id = "
+          "r.message"
           " WHERE r.queue = (SELECT id FROM queue WHERE name = ?) ORDER BY r.urgency, r.message LIMIT ?");
       query.bind(name).bind(static_cast<std::int64_t>(max - deliveries_.size()));
       while (query.step()) {
@@ -123,11 +138,19 @@ void SqliteConsumer::claim(std::size_t max) {
     }
     for (std::size_t k = before; k < deliveries_.size(); ++k) {
       const Delivery& delivery = deliveries_[k];
-      const std::int64_t message = std::stoll(delivery.receipt.id);
-      database.query("DELETE FROM ready WHERE queue = ? AND urgency = ? AND message = ?").bind(queue).bind(urgencies[k - before]).bind(message).run();
+      const std::int64_t message = number_of(delivery.receipt.id);
+      database.query("DELETE FROM ready WHERE queue = ? AND urgency = ? AND message = ?")
+          .bind(queue)
+          .bind(urgencies[k - before])
+          .bind(message)
+          .run();
       database.query("INSERT OR REPLACE INTO lease (message, owner, token, until, deliveries) VALUES (?,?,?,?,?)")
-          .bind(message).bind(owner(database)).bind(static_cast<std::int64_t>(delivery.receipt.token)).bind(until)
-          .bind(static_cast<std::int64_t>(delivery.deliveries)).run();
+          .bind(message)
+          .bind(owner(database))
+          .bind(static_cast<std::int64_t>(delivery.receipt.token))
+          .bind(until)
+          .bind(static_cast<std::int64_t>(delivery.deliveries))
+          .run();
     }
   }
   rotation_ = (rotation_ + 1) % options_.queues.size();
@@ -146,13 +169,23 @@ bool SqliteConsumer::decode(Delivery& delivery, std::string_view meta) {
 }
 
 void SqliteConsumer::promote_parked(Database& database, std::int64_t now) {
-  const std::int64_t moved = database.query(
-      "INSERT INTO ready (queue, urgency, message, deliveries) SELECT m.queue, m.urgency, m.id, p.deliveries FROM"
-      " (SELECT message, deliveries FROM parked WHERE due <= ?1 ORDER BY due LIMIT ?2) p JOIN message m ON m.id = p.message")
-      .bind(now).bind(kPromoteAtOnce).run();
+  const std::int64_t moved = database
+                                 .query(
+                                     "INSERT INTO ready (queue, urgency, message, deliveries) SELECT m.queue, "
+                                     "m.urgency, m.id, p.deliveries FROM"
+                                     " (SELECT message, deliveries FROM parked WHERE due <= ?1 ORDER BY due LIMIT ?2) "
+                                     "p JOIN message m ON m.id = p.message")
+                                 .bind(now)
+                                 .bind(kPromoteAtOnce)
+                                 .run();
   if (moved == 0) return;
-  database.query("DELETE FROM parked WHERE (due, message) IN (SELECT due, message FROM parked WHERE due <= ?1 ORDER BY due LIMIT ?2)")
-      .bind(now).bind(kPromoteAtOnce).run();
+  database
+      .query(
+          "DELETE FROM parked WHERE (due, message) IN (SELECT due, message FROM parked WHERE due <= ?1 ORDER BY due "
+          "LIMIT ?2)")
+      .bind(now)
+      .bind(kPromoteAtOnce)
+      .run();
 }
 
 // Messages of processes that have died, at once, and of leases that ran out, whoever held them.
@@ -169,16 +202,20 @@ void SqliteConsumer::rescue(Database& database, std::int64_t now) {
     database.query("UPDATE lease SET until = 0 WHERE owner = ?").bind(id).run();
     database.query("DELETE FROM owner WHERE id = ?").bind(id).run();
   }
-  const std::int64_t back = database.query(
-      "INSERT INTO ready (queue, urgency, message, deliveries) SELECT m.queue, m.urgency, m.id, l.deliveries FROM lease l"
-      " JOIN message m ON m.id = l.message WHERE l.until < ?").bind(now).run();
+  const std::int64_t back = database
+                                .query(
+                                    "INSERT INTO ready (queue, urgency, message, deliveries) SELECT m.queue, "
+                                    "m.urgency, m.id, l.deliveries FROM lease l"
+                                    " JOIN message m ON m.id = l.message WHERE l.until < ?")
+                                .bind(now)
+                                .run();
   if (back > 0) database.query("DELETE FROM lease WHERE until < ?").bind(now).run();
 }
 
 void SqliteConsumer::apply(Database& database, std::span<const Settlement> settlements) {
   const std::int64_t now = now_us();
   for (const Settlement& settlement : settlements) {
-    const std::int64_t message = std::stoll(settlement.receipt.id);
+    const std::int64_t message = number_of(settlement.receipt.id);
     std::int64_t deliveries = 0;
     {
       Query query = database.query("DELETE FROM lease WHERE message = ? AND token = ? RETURNING deliveries");
@@ -195,18 +232,32 @@ void SqliteConsumer::apply(Database& database, std::span<const Settlement> settl
         database.query("DELETE FROM message WHERE id = ?").bind(message).run();
         break;
       case Settlement::Kind::requeue:
-        database.query("INSERT INTO ready (queue, urgency, message, deliveries) SELECT queue, urgency, id, ? FROM message WHERE id = ?")
-            .bind(deliveries).bind(message).run();
+        database
+            .query(
+                "INSERT INTO ready (queue, urgency, message, deliveries) SELECT queue, urgency, id, ? FROM message "
+                "WHERE id = ?")
+            .bind(deliveries)
+            .bind(message)
+            .run();
         break;
       case Settlement::Kind::park:
         database.query("INSERT INTO parked (due, message, deliveries) VALUES (?,?,?)")
-            .bind(settlement.not_before.time_since_epoch().count()).bind(message)
-            .bind(std::max<std::int64_t>(0, deliveries - 1)).run();
+            .bind(settlement.not_before.time_since_epoch().count())
+            .bind(message)
+            .bind(std::max<std::int64_t>(0, deliveries - 1))
+            .run();
         break;
       case Settlement::Kind::dead_letter:
-        database.query("INSERT INTO dead (queue, message, reason, detail, deliveries, first_seen, last_seen)"
-                       " SELECT queue, id, ?, ?, ?, sent_at, ? FROM message WHERE id = ?")
-            .bind(settlement.reason).bind(settlement.detail).bind(deliveries).bind(now).bind(message).run();
+        database
+            .query(
+                "INSERT INTO dead (queue, message, reason, detail, deliveries, first_seen, last_seen)"
+                " SELECT queue, id, ?, ?, ?, sent_at, ? FROM message WHERE id = ?")
+            .bind(settlement.reason)
+            .bind(settlement.detail)
+            .bind(deliveries)
+            .bind(now)
+            .bind(message)
+            .run();
         break;
     }
   }
@@ -220,7 +271,8 @@ void SqliteConsumer::settle(std::span<const Settlement> settlements) {
     apply(database, settlements);
     transaction.commit();
   }
-  const bool news = std::any_of(settlements.begin(), settlements.end(), [](const Settlement& s) { return s.kind != Settlement::Kind::ack; });
+  const bool news = std::any_of(settlements.begin(), settlements.end(),
+                                [](const Settlement& s) { return s.kind != Settlement::Kind::ack; });
   if (news) store_.announce(News::queue);
 }
 
@@ -237,9 +289,9 @@ bool SqliteConsumer::commit(const Commit& commit, ResultBackend* results_in) {
     transaction.commit();
   }
   if (!commit.results.empty()) store_.announce(News::result);
-  const bool news = !commit.follow_ups.empty() || std::any_of(commit.settlements.begin(), commit.settlements.end(), [](const Settlement& s) {
-    return s.kind != Settlement::Kind::ack;
-  });
+  const bool news =
+      !commit.follow_ups.empty() || std::any_of(commit.settlements.begin(), commit.settlements.end(),
+                                                [](const Settlement& s) { return s.kind != Settlement::Kind::ack; });
   if (news) store_.announce(News::queue);
   return true;
 }
@@ -251,7 +303,10 @@ void SqliteConsumer::extend(std::span<const Receipt> receipts, Milliseconds leas
   Transaction transaction(database);
   for (const Receipt& receipt : receipts) {
     const std::int64_t held = database.query("UPDATE lease SET until = ? WHERE message = ? AND token = ?")
-        .bind(until).bind(std::stoll(receipt.id)).bind(static_cast<std::int64_t>(receipt.token)).run();
+                                  .bind(until)
+                                  .bind(number_of(receipt.id))
+                                  .bind(static_cast<std::int64_t>(receipt.token))
+                                  .run();
     if (held == 0) stale_ += 1;
   }
   transaction.commit();

@@ -35,7 +35,7 @@ class SqliteConsumer final : public Consumer {
   Waiter waiter_;
   std::vector<Delivery> deliveries_;
   std::int64_t owner_ = 0;
-  std::size_t rotation_ = 0;       // which queue is asked first
+  std::size_t rotation_ = 0;  // which queue is asked first
   SteadyPoint rescue_at_{};
   std::size_t stale_ = 0;
 };

@@ -1,12 +1,12 @@
 #include "brokers/sqlite/liveness.hpp"
 
+#include <unistd.h>
 #include <cerrno>
 #include <csignal>
 #include <cstdlib>
 #include <fstream>
 #include <iterator>
 #include <optional>
-#include <unistd.h>
 
 namespace errand::sqlite {
 

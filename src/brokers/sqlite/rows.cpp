@@ -1,31 +1,38 @@
 #include "brokers/sqlite/rows.hpp"
 
 #include "core/text.hpp"
+#include "protocol/topic.hpp"
 
 #include <algorithm>
+#include <cstdint>
 
 namespace errand::sqlite {
 
 namespace {
 constexpr JsonStyle kCompact{.spaces = false, .ascii = false};
 
+}  // namespace
+
 void check_queue_name(std::string_view name) {
-  const bool controls = std::any_of(name.begin(), name.end(), [](char c) { return static_cast<unsigned char>(c) < 0x20; });
+  const bool controls =
+      std::any_of(name.begin(), name.end(), [](char c) { return static_cast<unsigned char>(c) < 0x20; });
   if (!name.empty() && name.size() <= 255 && !controls) return;
-  throw Error({.kind = ErrorKind::invalid, .operation = "sqlite.publish", .subject = core::shorten(core::escape_controls(name), 80),
+  throw Error({.kind = ErrorKind::invalid,
+               .operation = "sqlite.queue",
+               .subject = core::shorten(core::escape_controls(name), 80),
                .detail = "expected a queue name of 1 to 255 bytes without control characters"});
 }
-}  // namespace
 
 std::string encode_meta(const Message& message, const Route& route) {
   std::string meta = "{\"headers\":";
   write_json(meta, Value(message.headers), kCompact);
   meta += ",\"properties\":";
   write_json(meta, Value(message.properties), kCompact);
-  for (const auto& [name, text] : {std::pair<std::string_view, const std::string&>{"content_type", message.content_type},
-                                   {"content_encoding", message.content_encoding},
-                                   {"exchange", route.exchange},
-                                   {"routing_key", route.routing_key}}) {
+  for (const auto& [name, text] :
+       {std::pair<std::string_view, const std::string&>{"content_type", message.content_type},
+        {"content_encoding", message.content_encoding},
+        {"exchange", route.exchange},
+        {"routing_key", route.routing_key}}) {
     meta += ",\"" + std::string(name) + "\":";
     write_json(meta, Value(text), kCompact);
   }
@@ -61,34 +68,96 @@ std::int64_t queue_id(Database& database, std::string_view name) {
   return database.last_row_id();
 }
 
+void declare_queue(Database& database, const QueueSpec& queue) {
+  const std::int64_t id = queue_id(database, queue.name);
+  const std::string& exchange = queue.exchange.empty() ? queue.name : queue.exchange;
+  const std::string& key = queue.routing_key.empty() ? queue.name : queue.routing_key;
+  {
+    Query query = database.query("SELECT type FROM binding WHERE exchange = ? AND type <> ? LIMIT 1");
+    query.bind(exchange).bind(queue.exchange_type);
+    if (query.step()) {
+      throw Error({.kind = ErrorKind::conflict,
+                   .operation = "sqlite.declare",
+                   .subject = queue.name,
+                   .detail = "expected exchange '" + core::escape_controls(exchange) + "' of type " + query.text(0) +
+                             " as it was declared, got " + core::escape_controls(queue.exchange_type)});
+    }
+  }
+  database.query("INSERT OR IGNORE INTO binding (exchange, type, routing_key, queue) VALUES (?,?,?,?)")
+      .bind(exchange)
+      .bind(queue.exchange_type)
+      .bind(key)
+      .bind(id)
+      .run();
+}
+
+std::vector<std::int64_t> queues_of(Database& database, const Route& route) {
+  if (route.exchange.empty()) return {queue_id(database, route.routing_key)};
+  std::vector<std::int64_t> queues;
+  Query query = database.query("SELECT type, routing_key, queue FROM binding WHERE exchange = ?");
+  query.bind(route.exchange);
+  while (query.step()) {
+    const std::string key = query.text(1);
+    const std::int64_t queue = query.integer(2);
+    const protocol::Binding binding{key, protocol::topic_pattern(key), ""};
+    if (!protocol::binding_matches(query.text(0), binding, route.routing_key)) continue;
+    if (std::find(queues.begin(), queues.end(), queue) == queues.end()) queues.push_back(queue);
+  }
+  if (queues.empty()) {
+    throw Error({.kind = ErrorKind::not_found,
+                 .operation = "sqlite.publish",
+                 .subject = core::shorten(core::escape_controls(route.exchange), 80),
+                 .detail = "no queue is bound for routing key '" +
+                           core::shorten(core::escape_controls(route.routing_key), 80) +
+                           "'; declare the queue or send to one by name"});
+  }
+  return queues;
+}
+
+std::int64_t number_of(std::string_view id) noexcept {
+  const auto number = core::parse_number(id, INT64_MAX);
+  return number ? static_cast<std::int64_t>(*number) : -1;
+}
+
 std::int64_t urgency_of(int priority) noexcept { return 9 - std::clamp(priority, 0, 9); }
 
 void check_sizes(std::span<const Envelope> envelopes, std::size_t limit) {
   for (const Envelope& envelope : envelopes) {
     const std::size_t size = envelope.message.body.size();
     if (size <= limit) continue;
-    throw Error({.kind = ErrorKind::invalid, .operation = "sqlite.publish", .subject = envelope.route.routing_key,
-                 .detail = "expected a message of at most " + std::to_string(limit) + " bytes (limit max_message_bytes), got " +
-                           std::to_string(size) + "; pass a reference to the data instead"});
+    throw Error({.kind = ErrorKind::invalid,
+                 .operation = "sqlite.publish",
+                 .subject = envelope.route.routing_key,
+                 .detail = "expected a message of at most " + std::to_string(limit) +
+                           " bytes (limit max_message_bytes), got " + std::to_string(size) +
+                           "; pass a reference to the data instead"});
   }
 }
 
 void insert_messages(Database& database, std::span<const Envelope> envelopes) {
   const std::int64_t now = now_us();
   for (const Envelope& envelope : envelopes) {
-    // Direct exchanges have the queue's own name, so exchange or key name the queue.
-    const std::string& name = envelope.route.routing_key.empty() ? envelope.route.exchange : envelope.route.routing_key;
-    const std::int64_t queue = queue_id(database, name);
     const std::int64_t urgency = urgency_of(envelope.priority);
     const std::string meta = encode_meta(envelope.message, envelope.route);
-    database.query("INSERT INTO message (queue, urgency, meta, body, sent_at) VALUES (?,?,?,?,?)")
-        .bind(queue).bind(urgency).bind(meta).bind_blob(envelope.message.body).bind(now).run();
-    const std::int64_t message = database.last_row_id();
     const std::int64_t due = envelope.not_before ? envelope.not_before->time_since_epoch().count() : 0;
-    if (due > now) {
-      database.query("INSERT INTO parked (due, message, deliveries) VALUES (?,?,0)").bind(due).bind(message).run();
-    } else {
-      database.query("INSERT INTO ready (queue, urgency, message, deliveries) VALUES (?,?,?,0)").bind(queue).bind(urgency).bind(message).run();
+    for (const std::int64_t queue : queues_of(database, envelope.route)) {
+      database.query("INSERT INTO message (queue, urgency, meta, body, sent_at) VALUES (?,?,?,?,?)")
+          .bind(queue)
+          .bind(urgency)
+          .bind(meta)
+          .bind_blob(envelope.message.body)
+          .bind(now)
+          .run();
+      const std::int64_t message = database.last_row_id();
+      if (due > now) {
+        database.query("INSERT INTO parked (due, message, deliveries) VALUES (?,?,0)").bind(due).bind(message).run();
+      } else {
+        database.query("INSERT INTO ready (queue, urgency, message, deliveries) VALUES (?,?,?,0)")
+            .bind(queue)
+            .bind(urgency)
+            .bind(message)
+            .run();
+      }
     }
   }
 }

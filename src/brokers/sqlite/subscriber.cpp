@@ -7,7 +7,8 @@ namespace errand::sqlite {
 
 SqliteSubscriber::SqliteSubscriber(std::string path, Route pattern)
     : store_(std::move(path)), pattern_(std::move(pattern)), waiter_(store_.path(), News::queue) {
-  Query query = store_.database().query("SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'broadcast'), 0)");
+  Query query =
+      store_.database().query("SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'broadcast'), 0)");
   if (query.step()) seen_ = query.integer(0);
 }
 

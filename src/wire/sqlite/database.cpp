@@ -1,13 +1,13 @@
 #include "wire/sqlite/database.hpp"
 
-#include <cerrno>
-#include <cstring>
 #include <fcntl.h>
-#include <mutex>
-#include <set>
 #include <sqlite3.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include <cerrno>
+#include <cstring>
+#include <mutex>
+#include <set>
 #include <utility>
 
 namespace errand::sqlite {
@@ -49,9 +49,13 @@ void throw_sqlite(int code, std::string_view operation, std::string_view path, s
       kind = ErrorKind::invalid;
       detail = "expected a value within SQLite's limits, got a larger one";
       break;
-    default: break;
+    default:
+      break;
   }
-  throw Error({.kind = kind, .operation = std::string(operation), .subject = std::string(path), .detail = std::move(detail),
+  throw Error({.kind = kind,
+               .operation = std::string(operation),
+               .subject = std::string(path),
+               .detail = std::move(detail),
                .code = std::string("SQLITE_") + sqlite3_errstr(code)});
 }
 
@@ -59,7 +63,10 @@ Query::Query(sqlite3* db, sqlite3_stmt* statement, std::string_view operation)
     : db_(db), statement_(statement), operation_(operation) {}
 
 Query::Query(Query&& other) noexcept
-    : db_(other.db_), statement_(std::exchange(other.statement_, nullptr)), operation_(other.operation_), next_(other.next_) {}
+    : db_(other.db_),
+      statement_(std::exchange(other.statement_, nullptr)),
+      operation_(other.operation_),
+      next_(other.next_) {}
 
 Query::~Query() {
   if (statement_ == nullptr) return;
@@ -78,11 +85,13 @@ Query& Query::bind(std::int64_t value) {
   return *this;
 }
 Query& Query::bind(std::string_view text) {
-  check(sqlite3_bind_text64(statement_, next_++, text.data() == nullptr ? "" : text.data(), text.size(), SQLITE_STATIC, SQLITE_UTF8));
+  check(sqlite3_bind_text64(statement_, next_++, text.data() == nullptr ? "" : text.data(), text.size(), SQLITE_STATIC,
+                            SQLITE_UTF8));
   return *this;
 }
 Query& Query::bind_blob(std::string_view bytes) {
-  check(sqlite3_bind_blob64(statement_, next_++, bytes.data() == nullptr ? "" : bytes.data(), bytes.size(), SQLITE_STATIC));
+  check(sqlite3_bind_blob64(statement_, next_++, bytes.data() == nullptr ? "" : bytes.data(), bytes.size(),
+                            SQLITE_STATIC));
   return *this;
 }
 Query& Query::bind_null() {
@@ -107,11 +116,13 @@ std::int64_t Query::run() {
 std::int64_t Query::integer(int column) const { return sqlite3_column_int64(statement_, column); }
 std::string Query::text(int column) const {
   const auto* data = reinterpret_cast<const char*>(sqlite3_column_text(statement_, column));
-  return data == nullptr ? std::string() : std::string(data, static_cast<std::size_t>(sqlite3_column_bytes(statement_, column)));
+  return data == nullptr ? std::string()
+                         : std::string(data, static_cast<std::size_t>(sqlite3_column_bytes(statement_, column)));
 }
 std::string Query::blob(int column) const {
   const auto* data = static_cast<const char*>(sqlite3_column_blob(statement_, column));
-  return data == nullptr ? std::string() : std::string(data, static_cast<std::size_t>(sqlite3_column_bytes(statement_, column)));
+  return data == nullptr ? std::string()
+                         : std::string(data, static_cast<std::size_t>(sqlite3_column_bytes(statement_, column)));
 }
 bool Query::is_null(int column) const { return sqlite3_column_type(statement_, column) == SQLITE_NULL; }
 
@@ -136,15 +147,17 @@ void prepare_file(const std::string& path) {
   };
   KnownFiles& known = known_files();
   const std::lock_guard lock(known.mutex);
-  struct stat about {};
+  struct stat about{};
   if (stat(path.c_str(), &about) == 0 && known.inodes.count({about.st_dev, about.st_ino}) != 0) return;
   const int fd = open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
   if (fd < 0) {
     const int code = errno;
     const std::string why = std::strerror(code);
-    if (code == ENOENT || code == ENOTDIR) fail(ErrorKind::invalid, "expected a file in a directory that exists (" + why + "); create the directory first");
+    if (code == ENOENT || code == ENOTDIR)
+      fail(ErrorKind::invalid, "expected a file in a directory that exists (" + why + "); create the directory first");
     if (code == EISDIR) fail(ErrorKind::invalid, "expected a file, got a directory");
-    if (code == EACCES || code == EPERM || code == EROFS) fail(ErrorKind::denied, "expected the right to write the file (" + why + ")");
+    if (code == EACCES || code == EPERM || code == EROFS)
+      fail(ErrorKind::denied, "expected the right to write the file (" + why + ")");
     fail(ErrorKind::unavailable, why);
   }
   char magic[16] = {};
@@ -152,7 +165,8 @@ void prepare_file(const std::string& path) {
   const bool found = fstat(fd, &about) == 0;
   close(fd);
   if (got > 0 && (got < static_cast<ssize_t>(sizeof magic) || std::memcmp(magic, "SQLite format 3", 16) != 0)) {
-    fail(ErrorKind::conflict, "expected a database of Errand or no file, got a file of another kind; it was left as it is");
+    fail(ErrorKind::conflict,
+         "expected a database of Errand or no file, got a file of another kind; it was left as it is");
   }
   if (found) known.inodes.emplace(about.st_dev, about.st_ino);
 }

@@ -22,7 +22,7 @@ class Query {
   ~Query();
 
   Query& bind(std::int64_t value);
-  Query& bind(std::string_view text);     ///< must outlive the stepping
+  Query& bind(std::string_view text);  ///< must outlive the stepping
   Query& bind_blob(std::string_view bytes);
   Query& bind_null();
 

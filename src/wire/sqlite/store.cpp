@@ -1,28 +1,30 @@
 #include "wire/sqlite/store.hpp"
 
-#include <algorithm>
-#include <chrono>
-#include <climits>
-#include <cstdlib>
 #include <fcntl.h>
 #include <linux/magic.h>
 #include <poll.h>
 #include <sys/inotify.h>
 #include <sys/vfs.h>
 #include <unistd.h>
+#include <algorithm>
+#include <chrono>
+#include <climits>
+#include <cstdlib>
 
 namespace errand::sqlite {
 
 namespace {
 
-constexpr int kBusyMs = 10'000;             // how long one writer waits for another
-constexpr int kBlindPollMs = 100;           // without inotify: ten looks a second
-constexpr int kNetPollMs = 1'000;           // with it: a net under lost news
+constexpr int kBusyMs = 10'000;                      // how long one writer waits for another
+constexpr int kBlindPollMs = 100;                    // without inotify: ten looks a second
+constexpr int kNetPollMs = 1'000;                    // with it: a net under lost news
 constexpr std::int64_t kApplicationId = 0x45727264;  // "Errd"
 constexpr std::int64_t kSchemaVersion = 1;
 
 constexpr const char* kSchema = R"sql(
 CREATE TABLE queue (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
+CREATE TABLE binding (exchange TEXT NOT NULL, type TEXT NOT NULL, routing_key TEXT NOT NULL, queue INTEGER NOT NULL,
+  PRIMARY KEY (exchange, type, routing_key, queue)) WITHOUT ROWID;
 CREATE TABLE message (id INTEGER PRIMARY KEY AUTOINCREMENT, queue INTEGER NOT NULL, urgency INTEGER NOT NULL,
   meta TEXT NOT NULL, body BLOB NOT NULL, sent_at INTEGER NOT NULL);
 CREATE TABLE ready (queue INTEGER NOT NULL, urgency INTEGER NOT NULL, message INTEGER NOT NULL, deliveries INTEGER NOT NULL,
@@ -67,11 +69,12 @@ std::int64_t pragma(Database& database, const char* sql) {
 
 // SQLite's locks do not hold on network file systems, and what is lost then cannot be found again.
 void refuse_network_file_system(const std::string& path) {
-  struct statfs info {};
+  struct statfs info{};
   if (statfs(path.c_str(), &info) != 0) return;
   constexpr long kCifs = 0xff534d42L, kSmb2 = 0xfe534d42L, kFuse = 0x65735546L;
   const auto type = static_cast<long>(info.f_type);
-  const bool network = type == NFS_SUPER_MAGIC || type == SMB_SUPER_MAGIC || type == kCifs || type == kSmb2 || type == kFuse;
+  const bool network =
+      type == NFS_SUPER_MAGIC || type == SMB_SUPER_MAGIC || type == kCifs || type == kSmb2 || type == kFuse;
   if (network && std::getenv("ERRAND_SQLITE_FORCE") == nullptr) {
     refuse(path, ErrorKind::unsupported,
            "expected a local file system, got a network or user-space one, whose file locks cannot be trusted; set "
@@ -81,17 +84,21 @@ void refuse_network_file_system(const std::string& path) {
 
 void ensure_schema(Database& database) {
   database.execute("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;");
-  if (pragma(database, "PRAGMA application_id") == kApplicationId && pragma(database, "PRAGMA user_version") == kSchemaVersion) return;
+  if (pragma(database, "PRAGMA application_id") == kApplicationId &&
+      pragma(database, "PRAGMA user_version") == kSchemaVersion)
+    return;
   Transaction transaction(database);
   const std::int64_t application = pragma(database, "PRAGMA application_id");
   const std::int64_t version = pragma(database, "PRAGMA user_version");
   if (application == kApplicationId && version == kSchemaVersion) return;  // another process has just made it
   if (application == kApplicationId) {
     refuse(database.path(), ErrorKind::conflict,
-           "expected schema version " + std::to_string(kSchemaVersion) + ", got " + std::to_string(version) + "; use the version of Errand that wrote it");
+           "expected schema version " + std::to_string(kSchemaVersion) + ", got " + std::to_string(version) +
+               "; use the version of Errand that wrote it");
   }
   if (application != 0 || pragma(database, "SELECT count(*) FROM sqlite_master") != 0) {
-    refuse(database.path(), ErrorKind::conflict, "expected a database of Errand or no file, got another program's database; it was left as it is");
+    refuse(database.path(), ErrorKind::conflict,
+           "expected a database of Errand or no file, got another program's database; it was left as it is");
   }
   database.execute(kSchema);
   database.execute("PRAGMA application_id = 1165128292; PRAGMA user_version = 1;");
@@ -102,7 +109,8 @@ static_assert(kApplicationId == 1165128292 && kSchemaVersion == 1, "the pragma a
 }  // namespace
 
 std::int64_t now_us() noexcept {
-  return std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::system_clock::now().time_since_epoch()).count();
+  return std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::system_clock::now().time_since_epoch())
+      .count();
 }
 
 std::string path_of_url(std::string_view url) {
@@ -111,12 +119,17 @@ std::string path_of_url(std::string_view url) {
     url.remove_prefix(prefix.size());
     if (url.empty() || url == "/") return "errand.db";
     if (url.front() != '/') {
-      throw Error({.kind = ErrorKind::invalid, .operation = "sqlite.url", .subject = std::string(url),
+      throw Error({.kind = ErrorKind::invalid,
+                   .operation = "sqlite.url",
+                   .subject = std::string(url),
                    .detail = "expected sqlite:///relative.db or sqlite:////absolute.db, got a host name"});
     }
     return std::string(url.substr(1));
   }
-  throw Error({.kind = ErrorKind::invalid, .operation = "sqlite.url", .subject = std::string(url), .detail = "expected sqlite:///file.db"});
+  throw Error({.kind = ErrorKind::invalid,
+               .operation = "sqlite.url",
+               .subject = std::string(url),
+               .detail = "expected sqlite:///file.db"});
 }
 
 Store::Store(std::string path) : path_(std::move(path)) {}
@@ -155,7 +168,8 @@ void Store::announce(News news) noexcept {
 Waiter::Waiter(const std::string& path, News news) {
   const core::UniqueFd exists = open_news(path, news);
   core::UniqueFd watch(inotify_init1(IN_CLOEXEC | IN_NONBLOCK));
-  if (watch && inotify_add_watch(watch.get(), news_path(path, news).c_str(), IN_MODIFY) >= 0) inotify_ = std::move(watch);
+  if (watch && inotify_add_watch(watch.get(), news_path(path, news).c_str(), IN_MODIFY) >= 0)
+    inotify_ = std::move(watch);
 }
 
 void Waiter::clear() noexcept {

@@ -1,0 +1,127 @@
+// Consumer::commit: follow-ups, results and settlements of a batch in one step, or not at all.
+#include "conformance/backend_context.hpp"
+#include "conformance/broker_context.hpp"
+#include "conformance/tables.hpp"
+
+#include "core/uuid.hpp"
+
+namespace errand::conformance {
+
+namespace {
+
+TaskResult success_of(const Delivery& delivery) {
+  return BackendContext::record(delivery.message.headers.at("id").as_text(), state::success, "42",
+                                delivery.receipt.token);
+}
+
+void all_of_it(BrokerContext& c) {
+  const std::string queue = c.fresh_queue();
+  const std::string next = c.fresh_queue();
+  auto results = c.results();
+  c.publish(queue, "a");
+  c.publish(queue, "b");
+  auto consumer = c.consumer(queue);
+  const auto held = c.take(*consumer, 2);
+  const std::vector<Envelope> follow_ups{c.envelope(next, "follows")};
+  const std::vector<TaskResult> outcomes{success_of(held[0])};
+  Settlement dead = c.settle(held[1], Settlement::Kind::dead_letter);
+  dead.reason = "CHECK";
+  const std::vector<Settlement> settlements{c.settle(held[0]), dead};
+  const bool done = consumer->commit({follow_ups, outcomes, settlements}, results.get());
+  const bool stored = results->get(outcomes[0].id).has_value();
+  const QueueInfo info = c.broker().inspect(queue);
+  if (!done) {
+    require(!stored && c.broker().inspect(next).ready == 0 && info.dead == 0, "a commit that says no has done nothing");
+    c.ack(*consumer, held);
+    throw Skipped{"this pair commits step by step"};
+  }
+  require(stored, "the result is stored");
+  require_equal(state::success, results->get(outcomes[0].id)->state, "the result has its state");
+  results->forget(outcomes[0].id);
+  require_equal(1, info.dead, "the settlements are done");
+  require_equal(0, info.ready + info.leased, "the settlements are done");
+  auto follower = c.consumer(next);
+  const Delivery follow = c.take_one(*follower);
+  require_equal("follows", body(follow), "the follow-up is sent");
+  c.ack(*follower, follow);
+}
+
+void wakes_waiters(BrokerContext& c) {
+  const std::string queue = c.fresh_queue();
+  const std::string next = c.fresh_queue();
+  auto results = c.results();
+  auto waiting_results = c.results();
+  c.publish(queue, "a");
+  auto consumer = c.consumer(queue);
+  const Delivery held = c.take_one(*consumer);
+  const std::vector<Envelope> follow_ups{c.envelope(next, "follows")};
+  const std::vector<TaskResult> outcomes{success_of(held)};
+  const std::vector<Settlement> settlements{c.settle(held)};
+  auto other = c.another();
+  auto follower = other->consume(c.consume_options({next}));
+  bool done = false;
+  std::optional<TaskResult> seen;
+  at_once({[&] { seen = waiting_results->wait(outcomes[0].id, c.soon()); },
+           [&] {
+             const auto got = follower->next(1, c.soon());
+             c.ack(*follower, got);
+           },
+           [&] {
+             done = consumer->commit({follow_ups, outcomes, settlements}, results.get());
+             if (done) return;
+             c.broker().publish(follow_ups);
+             results->put(outcomes);
+             consumer->settle(settlements);
+           }});
+  results->forget(outcomes[0].id);
+  if (!done) throw Skipped{"this pair commits step by step"};
+  require(seen.has_value(), "a commit wakes those who wait for the result");
+  require_equal(0, c.broker().inspect(next).ready, "a commit wakes those who wait for the follow-up");
+}
+
+void late_receipt(BrokerContext& c) {
+  const std::string queue = c.fresh_queue();
+  c.publish(queue, "a");
+  auto consumer = c.consumer(queue);
+  const Delivery held = c.take_one(*consumer);
+  c.ack(*consumer, held);
+  const std::vector<Settlement> settlements{c.settle(held)};
+  if (!consumer->commit({{}, {}, settlements}, nullptr)) throw Skipped{"this driver commits step by step"};
+  require_equal(1, consumer->stale(), "a late settlement in a commit is skipped and counted");
+}
+
+void oversize_follow_up(BrokerContext& c) {
+  const std::string queue = c.fresh_queue();
+  c.publish(queue, "a");
+  auto consumer = c.consumer(queue);
+  const Delivery held = c.take_one(*consumer);
+  const std::vector<Envelope> follow_ups{c.envelope(queue, std::string(c.traits().max_message_bytes + 1, 'x'))};
+  const std::vector<Settlement> settlements{c.settle(held)};
+  bool said_no = false;
+  try {
+    said_no = !consumer->commit({follow_ups, {}, settlements}, nullptr);
+    require(said_no, "a follow-up over the limit is refused");
+  } catch (const Error& error) {
+    require(error.kind() == ErrorKind::invalid, "the refusal is of kind invalid");
+  }
+  // Nothing was settled: the message is still ours.
+  c.ack(*consumer, held);
+  require_equal(0, consumer->stale(), "a refused commit has settled nothing");
+  require_equal(0, c.broker().inspect(queue).ready, "a refused commit has sent nothing");
+  if (said_no) throw Skipped{"this driver commits step by step"};
+}
+
+constexpr BrokerCheck kRows[] = {
+    {"commit.together", "follow-ups, results and settlements of a batch are done in one call, or nothing is", nullptr,
+     all_of_it},
+    {"commit.wakes", "a commit wakes those who wait for its results and follow-ups", nullptr, wakes_waiters},
+    {"commit.late", "a settlement in a commit that came too late is skipped and counted", nullptr, late_receipt},
+    {"commit.refused", "a commit that is refused leaves everything as it was",
+     [](const BrokerTraits& t) { return t.max_message_bytes != 0; }, oversize_follow_up},
+};
+
+}  // namespace
+
+std::span<const BrokerCheck> commit_rows() { return kRows; }
+
+}  // namespace errand::conformance

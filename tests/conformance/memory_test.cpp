@@ -1,0 +1,16 @@
+// The in-memory driver keeps every promise of the tables.
+#include "conformance/run_table.hpp"
+
+#include <errand/drivers.hpp>
+
+using namespace errand;
+
+TEST_CASE("memory: the broker keeps its promises") {
+  testing::expect_all(
+      conformance::check_broker({.open = [] { return open_broker("memory://conformance"); },
+                                 .open_results = [] { return open_result_backend("memory://conformance"); }}));
+}
+
+TEST_CASE("memory: the result backend keeps its promises") {
+  testing::expect_all(conformance::check_backend({.open = [] { return open_result_backend("memory://conformance"); }}));
+}
