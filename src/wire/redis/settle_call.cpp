@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <iterator>
 
 namespace errand::redis {
 
@@ -28,31 +29,24 @@ std::size_t run_part(Connection& connection, std::string_view operation, const S
     keys = {all.keys.unacked, all.keys.unacked_index, all.keys.leases, all.keys.lease_index, all.keys.held};
   }
   Commands commands;
-  commands.eval(kSettleScript, keys).word(all.owner);
+  commands.eval(kSettleScript, keys).word(all.owner).word(all.seconds_to_live);
+  const auto is_ack = [](const SettleWrite& one) { return one.writes.empty(); };
+  const auto acks = std::count_if(settlements.begin(), settlements.end(), is_ack);
+  commands.word(acks);
+  for (const SettleWrite& one : settlements) {
+    if (is_ack(one)) commands.word(one.tag).word(one.token);
+  }
+  commands.word(std::ssize(settlements) - acks);
+  for (const SettleWrite& one : settlements) {
+    if (is_ack(one)) continue;
+    commands.word(one.tag).word(one.token).word(one.writes.size());
+    for (const Write& write : one.writes) append(commands, write);
+  }
   commands.word(follow_ups.size());
   for (const Write& write : follow_ups) append(commands, write);
   commands.word(results.size());
   for (const ResultWrite& result : results) {
-    commands.word(result.key).word(all.seconds_to_live).word(fence_of(result.token)).word(result.json);
-    commands.word(result.token);
-  }
-  std::vector<const SettleWrite*> moves;
-  std::size_t acks = 0;
-  for (const SettleWrite& one : settlements) {
-    if (one.writes.empty()) {
-      ++acks;
-    } else {
-      moves.push_back(&one);
-    }
-  }
-  commands.word(acks);
-  for (const SettleWrite& one : settlements) {
-    if (one.writes.empty()) commands.word(one.tag).word(one.token);
-  }
-  commands.word(moves.size());
-  for (const SettleWrite* one : moves) {
-    commands.word(one->tag).word(one->token).word(one->writes.size());
-    for (const Write& write : one->writes) append(commands, write);
+    commands.word(result.key).word(result.json + fence_of(result.token)).word(result.token);
   }
   const Effect effect = follow_ups.empty() && settlements.empty() ? Effect::repeatable : Effect::changes;
   return static_cast<std::size_t>(connection.eval(kSettleScript, commands, operation, effect).integer);

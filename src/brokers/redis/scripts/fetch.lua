@@ -74,75 +74,82 @@ end
 local token = math.max(now, tonumber(redis.call('GET', tokens) or '0') + 1)
 redis.call('SET', tokens, string.format('%.0f', token + #messages - 1))
 
--- kombu and Errand write the tag last. A text cannot hold `"delivery_tag"` without escaping its quotes.
+-- kombu and Errand write the tag last: ..., "delivery_tag": "<36 characters>"}}. Elsewhere it is searched; no text can
+-- hold `"delivery_tag"` without escaping its quotes. Returns the tag and where it stands.
+local sub, find = string.sub, string.find
 local function find_tag(message)
-  local size = #message
-  local last = string.sub(message, -120)
-  local at, tag = string.match(last, '"delivery_tag": "()([%w%-]+)"}}$')
-  if at then return tag, size - #last + at end
-  local name = string.find(message, '"delivery_tag"', 1, true)
+  if sub(message, -3) == '"}}' and sub(message, -56, -40) == '"delivery_tag": "' then
+    local tag = sub(message, -39, -4)
+    if find(tag, '^[%w%-]+$') then return tag, #message - 38 end
+  end
+  local name = find(message, '"delivery_tag"', 1, true)
   if not name then return nil end
-  at, tag = string.match(message, '^"delivery_tag"%s*:%s*"()([^"\\%c]+)"', name)
+  local at, tag = string.match(message, '^"delivery_tag"%s*:%s*"()([^"\\%c]+)"', name)
   if tag and #tag <= 200 then return tag, at end
   return nil
 end
 
-local tags, places, seen = {}, {}, {}
-local whole = {}    -- numbers of the messages that look like envelopes
-local indexed = {}  -- arguments for unacked_index
+-- A message that is no object with a tag is kept beside kombu's tables, where its bytes would break Python's reader.
+local count = #messages
+local tags, places, indexed, odd = {}, {}, {}, {}
 local stamp = string.format('%.6f', now / 1000000)
-local function retag(i)
-  local old, at = tags[i], places[i]
-  tags[i] = fresh .. i
-  if at then messages[i] = string.sub(messages[i], 1, at - 1) .. tags[i] .. string.sub(messages[i], at + #old) end
-end
-for i, message in ipairs(messages) do
-  local tag, at = nil, nil
+for i = 1, count do
+  local message = messages[i]
+  local tag, at
   if string.byte(message, 1) == 123 and string.byte(message, -1) == 125 then tag, at = find_tag(message) end
-  tags[i], places[i] = tag, at
-  if tag then whole[#whole + 1] = i end
-  if not tag or seen[tag] then retag(i) end
-  seen[tags[i]] = true
   if tag then
+    tags[i], places[i] = tag, at
     indexed[#indexed + 1] = stamp
-    indexed[#indexed + 1] = tags[i]
+    indexed[#indexed + 1] = tag
+  else
+    tags[i] = fresh .. i
+    odd[#odd + 1] = tags[i]
+    odd[#odd + 1] = message
   end
 end
 
--- Two live messages with one tag (kombu gives every copy of a fan-out the same) would destroy each other's record.
-if #whole > 0 and redis.call('ZADD', index, 'NX', unpack(indexed)) < #whole then
-  for _, i in ipairs(whole) do
-    if redis.call('HEXISTS', unacked, tags[i]) == 1 then retag(i) end
-    redis.call('ZADD', index, stamp, tags[i])
+-- Two live messages with one tag (kombu gives every copy of a fan-out the same) would destroy each other's record:
+-- the later one gets a tag of its own.
+if #indexed > 0 and redis.call('ZADD', index, 'NX', unpack(indexed)) < #indexed / 2 then
+  local seen = {}
+  for i = 1, count do
+    local at, tag = places[i], tags[i]
+    if at then
+      if seen[tag] or redis.call('HEXISTS', unacked, tag) == 1 then
+        tags[i] = fresh .. i
+        messages[i] = sub(messages[i], 1, at - 1) .. tags[i] .. sub(messages[i], at + #tag)
+      end
+      seen[tag] = true
+      redis.call('ZADD', index, stamp, tags[i])
+    end
   end
 end
 
 -- Exchange "" and the queue's name: whoever restores it puts it back where it was taken, whatever is bound then.
-local stored, records, expiry, odd = {}, {}, {}, {}
-for _, i in ipairs(whole) do
-  stored[#stored + 1] = tags[i]
-  stored[#stored + 1] = '[' .. messages[i] .. ', "", ' .. ARGV[5 + from[i]] .. ']'
-  places[i] = false
-end
-for i, tag in ipairs(tags) do
-  records[#records + 1] = tag
-  records[#records + 1] = string.format('%.0f', token + i - 1) .. '|' .. owner .. '|' .. lists[i]
-  expiry[#expiry + 1] = now + lease
-  expiry[#expiry + 1] = tag
-  if places[i] ~= false then
-    odd[#odd + 1] = tag
-    odd[#odd + 1] = messages[i]
+local tails, owned = {}, {}
+for queue = 1, queues do tails[queue] = ', "", ' .. ARGV[5 + queue] .. ']' end
+local stored, records, expiry = {}, {}, {}
+local ends = string.format('%.0f', now + lease)
+local out = {now_text, '', string.format('%.0f', token), refused}
+for i = 1, count do
+  local tag, list = tags[i], lists[i]
+  if places[i] then
+    stored[#stored + 1] = tag
+    stored[#stored + 1] = '[' .. messages[i] .. tails[from[i]]
   end
+  local tail = owned[list]
+  if not tail then
+    tail = '|' .. owner .. '|' .. list
+    owned[list] = tail
+  end
+  local n = 2 * i
+  records[n - 1], records[n] = tag, string.format('%.0f', token + i - 1) .. tail
+  expiry[n - 1], expiry[n] = ends, tag
+  n = 3 * i
+  out[n + 2], out[n + 3], out[n + 4] = tag, from[i] - 1, messages[i]
 end
 if #stored > 0 then redis.call('HSET', unacked, unpack(stored)) end
 if #odd > 0 then redis.call('HSET', held, unpack(odd)) end
 redis.call('HSET', leases, unpack(records))
 redis.call('ZADD', lease_index, unpack(expiry))
-
-local out = {now_text, '', string.format('%.0f', token), refused}
-for i, message in ipairs(messages) do
-  out[#out + 1] = tags[i]
-  out[#out + 1] = from[i] - 1
-  out[#out + 1] = message
-end
 return out

@@ -3,93 +3,105 @@
 -- acknowledged; a server without memory refuses the first write already.
 --
 -- KEYS  unacked, unacked_index, leases, lease index, held; none are needed when nothing is settled
--- ARGV  owner
---       number of follow-ups, each: one write
---       number of results, each: key, seconds to live or "0", fence, JSON, token
+-- ARGV  owner, seconds to live of results or "0"
 --       number of acknowledgements, each: tag, token
 --       number of moves, each: tag, token, number of writes, the writes
+--       number of follow-ups, each: one write
+--       number of results, each: key, record, token of the delivery or "0"
 --       A write is four words: "L" | "R" | "Z" | "H", key, score of Z or field of H, value.
 -- Returns the number of receipts that were not ours any more; nothing is done for those, and the results that carry
 -- their tokens are not stored: a late writer changes nothing.
-local at = 0
-local function take()
-  at = at + 1
-  return ARGV[at]
-end
-local function take_number() return tonumber(take()) end
-local function take_write() return {take(), take(), take(), take()} end
+local ARGV, sub, find = ARGV, string.sub, string.find
+local kAtOnce = 1000  -- arguments of one call, bound by Lua's stack
+local owner, seconds = ARGV[1], ARGV[2]
+local at = 3
 
-local function write(one)
-  if one[1] == 'L' then redis.call('LPUSH', one[2], one[4])
-  elseif one[1] == 'R' then redis.call('RPUSH', one[2], one[4])
-  elseif one[1] == 'Z' then redis.call('ZADD', one[2], one[3], one[4])
-  else redis.call('HSET', one[2], one[3], one[4]) end
+local function write(i)
+  local kind = ARGV[i]
+  if kind == 'L' then redis.call('LPUSH', ARGV[i + 1], ARGV[i + 3])
+  elseif kind == 'R' then redis.call('RPUSH', ARGV[i + 1], ARGV[i + 3])
+  elseif kind == 'Z' then redis.call('ZADD', ARGV[i + 1], ARGV[i + 2], ARGV[i + 3])
+  else redis.call('HSET', ARGV[i + 1], ARGV[i + 2], ARGV[i + 3]) end
 end
 
--- Status of a stored record. Celery and Errand write it first; other writers may not.
+-- Which receipts are ours.
+local tags, tokens, moves = {}, {}, {}
+local acks = tonumber(ARGV[at])
+for i = 1, acks do
+  tags[i], tokens[i] = ARGV[at + 2 * i - 1], ARGV[at + 2 * i]
+end
+at = at + 1 + 2 * acks
+local count = acks + tonumber(ARGV[at])
+at = at + 1
+for i = acks + 1, count do
+  tags[i], tokens[i], moves[i] = ARGV[at], ARGV[at + 1], at + 2
+  at = at + 3 + 4 * tonumber(ARGV[at + 2])
+end
+local stale, late, mine, moving = 0, {}, {}, {}
+if count > 0 then
+  local records = redis.call('HMGET', KEYS[3], unpack(tags))
+  local whose = '|' .. owner .. '|'
+  for i = 1, count do
+    local record, tag, token = records[i], tags[i], tokens[i]
+    local held = record and sub(record, 1, #token) == token and sub(record, #token + 1, #token + #whose) == whose
+    if held and moves[i] then
+      -- A Python worker with a shorter visibility timeout may have put it back: then it must not come twice.
+      held = redis.call('HEXISTS', KEYS[1], tag) == 1 or redis.call('HEXISTS', KEYS[5], tag) == 1
+    end
+    if held then
+      mine[#mine + 1] = tag
+      if moves[i] then moving[#moving + 1] = moves[i] end
+    else
+      stale = stale + 1
+      late[token] = true
+    end
+  end
+end
+
+-- Follow-ups.
+local follow_ups = tonumber(ARGV[at])
+for i = 1, follow_ups do write(at + 4 * i - 3) end
+at = at + 1 + 4 * follow_ups
+
+-- Results. Celery and Errand write the status first; other writers may not.
 local function status_of(record)
   local status = string.match(record, '^{"status": "([^"\\]*)"')
   if status then return status end
   local read, decoded = pcall(cjson.decode, record)
   return read and type(decoded) == 'table' and decoded.status or nil
 end
-
 -- The fence is the token in 32 blanks after the JSON, where readers of JSON do not look: \t \n \r and space are the
 -- digits 0 to 3, so that the text's order is the number's.
-local function fenced(record, fence)
-  local old = string.sub(record, -32)
-  return #old == 32 and string.find(old, '^[\t\n\r ]+$') ~= nil and old > fence
+local function fence_of(record)
+  local last = sub(record, -32)
+  if #last == 32 and find(last, '^[\t\n\r ]+$') then return last end
+  return nil
 end
-
-local function store(key, seconds, fence, json)
-  local old = redis.call('GET', key)
-  if old and (status_of(old) == 'SUCCESS' or (fence ~= '' and fenced(old, fence))) then return end
-  local record = json .. fence
-  if seconds == '0' then redis.call('SET', key, record) else redis.call('SETEX', key, seconds, record) end
-  redis.call('PUBLISH', key, record)
+local function replaces(record, old)
+  if status_of(old) == 'SUCCESS' then return false end
+  local ours, theirs = fence_of(record), fence_of(old)
+  return not ours or not theirs or theirs <= ours
 end
-
-local owner = take()
-local follow_ups, results, acks, moves = {}, {}, {}, {}
-for i = 1, take_number() do follow_ups[i] = take_write() end
-for i = 1, take_number() do results[i] = {take(), take(), take(), take(), take()} end
-local tags, tokens = {}, {}
-for i = 1, take_number() do tags[i], tokens[i] = take(), take() end
-local ack_count = #tags
-for i = 1, take_number() do
-  tags[#tags + 1], tokens[#tokens + 1] = take(), take()
-  local writes = {}
-  for w = 1, take_number() do writes[w] = take_write() end
-  moves[i] = writes
-end
-
-local stale, late, mine, moving = 0, {}, {}, {}
-if #tags > 0 then
-  local records = redis.call('HMGET', KEYS[3], unpack(tags))
-  for i, tag in ipairs(tags) do
-    local record = records[i]
-    local ours = tokens[i] .. '|' .. owner .. '|'
-    local held = record and string.sub(record, 1, #ours) == ours
-    if held and i > ack_count then
-      -- A Python worker with a shorter visibility timeout may have put it back: then it must not come twice.
-      held = redis.call('HEXISTS', KEYS[1], tag) == 1 or redis.call('HEXISTS', KEYS[5], tag) == 1
-    end
-    if held then
-      mine[#mine + 1] = tag
-      if i > ack_count then moving[#moving + 1] = moves[i - ack_count] end
-    else
-      stale = stale + 1
-      late[tokens[i]] = true
+local results = tonumber(ARGV[at])
+for first = 1, results, kAtOnce do
+  local keys, last = {}, math.min(results, first + kAtOnce - 1)
+  for i = first, last do keys[#keys + 1] = ARGV[at + 3 * i - 2] end
+  local before = redis.call('MGET', unpack(keys))
+  local written = {}  -- one batch may hold two records of one task
+  for i = first, last do
+    local key, record, token = ARGV[at + 3 * i - 2], ARGV[at + 3 * i - 1], ARGV[at + 3 * i]
+    local old = written[key] or before[i - first + 1]
+    if not late[token] and (not old or replaces(record, old)) then
+      if seconds == '0' then redis.call('SET', key, record) else redis.call('SETEX', key, seconds, record) end
+      redis.call('PUBLISH', key, record)
+      written[key] = record
     end
   end
 end
 
-for _, one in ipairs(follow_ups) do write(one) end
-for _, one in ipairs(results) do
-  if not late[one[5]] then store(one[1], one[2], one[3], one[4]) end
-end
-for _, writes in ipairs(moving) do
-  for _, one in ipairs(writes) do write(one) end
+-- Settlements.
+for _, start in ipairs(moving) do
+  for i = 1, tonumber(ARGV[start]) do write(start + 4 * i - 3) end
 end
 if #mine > 0 then
   local gone = redis.call('HDEL', KEYS[1], unpack(mine))
