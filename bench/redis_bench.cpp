@@ -12,6 +12,12 @@
 #include "protocol/envelope.hpp"
 #include "protocol/result_json.hpp"
 
+#include <hiredis/hiredis.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
 #include <algorithm>
 #include <chrono>
 #include <csignal>
@@ -19,14 +25,8 @@
 #include <cstdlib>
 #include <filesystem>
 #include <functional>
-#include <hiredis/hiredis.h>
-#include <netinet/in.h>
-#include <poll.h>
 #include <string>
-#include <sys/socket.h>
-#include <sys/wait.h>
 #include <thread>
-#include <unistd.h>
 #include <vector>
 
 using namespace errand;
@@ -37,14 +37,25 @@ Envelope message(std::size_t number) {
   Envelope envelope;
   envelope.route = {"", "bench"};
   const std::string id = core::uuid4();
-  envelope.message.headers = Object{{"lang", "py"},         {"task", "proj.add"},  {"id", id},
-                                    {"shadow", Value()},    {"eta", Value()},      {"expires", Value()},
-                                    {"group", Value()},     {"group_index", Value()}, {"retries", 0},
-                                    {"timelimit", Value::array({Value(), Value()})}, {"root_id", id},
-                                    {"parent_id", Value()}, {"argsrepr", "(2, 3)"}, {"kwargsrepr", "{}"},
-                                    {"origin", "gen14263@vm"}, {"ignore_result", false}};
+  envelope.message.headers = Object{{"lang", "py"},
+                                    {"task", "proj.add"},
+                                    {"id", id},
+                                    {"shadow", Value()},
+                                    {"eta", Value()},
+                                    {"expires", Value()},
+                                    {"group", Value()},
+                                    {"group_index", Value()},
+                                    {"retries", 0},
+                                    {"timelimit", Value::array({Value(), Value()})},
+                                    {"root_id", id},
+                                    {"parent_id", Value()},
+                                    {"argsrepr", "(2, 3)"},
+                                    {"kwargsrepr", "{}"},
+                                    {"origin", "gen14263@vm"},
+                                    {"ignore_result", false}};
   envelope.message.properties = Object{{"correlation_id", id}, {"reply_to", core::uuid4()}};
-  envelope.message.body = "[[2, " + std::to_string(number) + R"(], {}, {"callbacks": null, "errbacks": null, "chain": null, "chord": null}])";
+  envelope.message.body = "[[2, " + std::to_string(number) +
+                          R"(], {}, {"callbacks": null, "errbacks": null, "chain": null, "chord": null}])";
   return envelope;
 }
 
@@ -216,8 +227,8 @@ int main(int argc, char** argv) {
       envelopes.push_back(message(i));
       ready.push_back(protocol::encode_envelope(envelopes.back(), core::uuid4()));
     }
-    std::printf("%zu messages of %zu bytes\n%-34s %5s %12s %12s %8s\n", count, ready.front().size(), "", "batch", "errand/s",
-                "raw/s", "ratio");
+    std::printf("%zu messages of %zu bytes\n%-34s %5s %12s %12s %8s\n", count, ready.front().size(), "", "batch",
+                "errand/s", "raw/s", "ratio");
     for (const std::size_t batch : {1, 10, 50, 200}) {
       const auto publish = [&] {
         for (std::size_t at = 0; at < count; at += batch) {

@@ -33,8 +33,8 @@ void Watch::set_up() {
     tracks_ = !replies.front().is_error();
   }
   set_up_for_ = connection_.generation();
-  if (!tracks_ && !std::exchange(warned_, true)) {
-    log::warning("redis.watch",
+  if (!tracks_) {
+    log::limited(log::Level::warning, "redis.watch",
                  "the server refuses CLIENT TRACKING (or HELLO 3), so an idle worker looks for work every 100 ms; "
                  "grant both commands to this user",
                  {{"server", connection_.url().address.text()}});

@@ -49,7 +49,6 @@ class Watch {
   bool armed_ = false;
   unsigned fruitless_ = 0;
   Milliseconds pause_{0};  // without tracking
-  bool warned_ = false;
 };
 
 }  // namespace errand::redis
