@@ -92,7 +92,8 @@ class ResultBackend {
   /// Saves the member ids of a group (GroupResult.save).
   virtual void put_group(GroupIdView group, std::span<const TaskId> members) = 0;
   virtual std::optional<std::vector<TaskId>> get_group(GroupIdView group) = 0;
-  /// Books one finished member of the chord with this group id; complete for exactly one caller.
+  /// Books one finished member of the chord with this group id; complete for exactly one member. That one is told
+  /// so again when it asks again, because its worker may have died before the body was sent.
   virtual ChordProgress chord_part_done(GroupIdView group, const ChordPart& part) = 0;
   /// Announces how many members a chord has (celery-taskset-meta-<gid>.s); written before the last is sent.
   virtual void set_chord_size(GroupIdView group, std::size_t size) = 0;

@@ -3,6 +3,8 @@
 
 #include <errand/drivers.hpp>
 
+#include <doctest/doctest.h>
+
 using namespace errand;
 
 TEST_CASE("memory: the broker keeps its promises") {

@@ -4,6 +4,8 @@
 
 #include <errand/drivers.hpp>
 
+#include <doctest/doctest.h>
+
 using namespace errand;
 
 TEST_CASE("sqlite: the broker keeps its promises") {

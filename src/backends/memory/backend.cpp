@@ -33,7 +33,7 @@ class Results {
   struct Chord {
     std::optional<std::size_t> size;
     std::map<TaskId, ChordPart> parts;
-    bool fired = false;
+    std::optional<TaskId> completed_by;
     TimePoint written{};
   };
 
@@ -142,8 +142,9 @@ ChordProgress MemoryBackend::chord_part_done(GroupIdView group, const ChordPart&
   chord.parts.try_emplace(part.id, part);
   chord.written = wall_now();
   ChordProgress progress;
-  if (chord.fired || !chord.size || chord.parts.size() < *chord.size) return progress;
-  chord.fired = true;
+  if (!chord.size || chord.parts.size() < *chord.size) return progress;
+  if (!chord.completed_by) chord.completed_by = part.id;
+  if (*chord.completed_by != part.id) return progress;
   progress.complete = true;
   std::vector<const ChordPart*> order;
   for (const auto& [id, member] : chord.parts) order.push_back(&member);

@@ -10,7 +10,7 @@ std::unique_ptr<ResultBackend> make_result_backend(std::string_view url, const T
 }
 
 SqliteBackend::SqliteBackend(std::string path, TransportOptions options)
-    : store_(std::move(path)), options_(std::move(options)) {}
+    : store_(std::move(path), options.publish_timeout), options_(std::move(options)) {}
 
 BackendTraits SqliteBackend::traits() const noexcept {
   BackendTraits traits;
@@ -27,6 +27,7 @@ void SqliteBackend::put(std::span<const TaskResult> results) {
   {
     Transaction transaction(database);
     write_results(database, results);
+    sweep_.run(database, options_.result_expires);
     transaction.commit();
   }
   store_.announce(News::result);
@@ -65,35 +66,44 @@ std::optional<std::vector<TaskId>> SqliteBackend::get_group(GroupIdView group) {
   return protocol::read_group(query.text(0));
 }
 
-// The last member may report before the size is known, so both look whether the chord is complete; `fired` makes it
-// complete for one caller only.
+// The count stands beside the size, so that a chord of ten thousand is not counted ten thousand times.
 ChordProgress SqliteBackend::chord_part_done(GroupIdView group, const ChordPart& part) {
   Database& database = store_.database();
   Transaction transaction(database);
-  Query insert =
-      database.query("INSERT OR IGNORE INTO chord_part (group_id, member, position, state, result) VALUES (?,?,?,?,?)");
-  insert.bind(group).bind(part.id);
-  if (part.index)
-    insert.bind(*part.index);
-  else
-    insert.bind_null();
-  insert.bind(part.state).bind(part.result_json).run();
-  ChordProgress progress = chord_progress(database, group);
+  std::int64_t fresh = 0;
+  {
+    Query query = database.query(
+        "INSERT OR IGNORE INTO chord_part (group_id, member, position, state, result) VALUES (?,?,?,?,?)");
+    query.bind(group).bind(part.id);
+    if (part.index)
+      query.bind(*part.index);
+    else
+      query.bind_null();
+    fresh = query.bind(part.state).bind(part.result_json).run();
+  }
+  database
+      .query(
+          "INSERT INTO chord (group_id, done, written_at) VALUES (?1, ?2, ?3)"
+          " ON CONFLICT (group_id) DO UPDATE SET done = done + ?2, written_at = ?3")
+      .bind(group)
+      .bind(fresh)
+      .bind(now_us())
+      .run();
+  database.query("UPDATE chord SET completed_by = ?2 WHERE group_id = ?1 AND completed_by IS NULL AND size <= done")
+      .bind(group)
+      .bind(part.id)
+      .run();
+  ChordProgress progress;
+  {
+    Query query = database.query("SELECT 1 FROM chord WHERE group_id = ? AND completed_by = ?");
+    progress.complete = query.bind(group).bind(part.id).step();
+  }
+  if (progress.complete) read_parts(database, group, progress);
   transaction.commit();
   return progress;
 }
 
-ChordProgress SqliteBackend::chord_progress(Database& database, GroupIdView group) {
-  ChordProgress progress;
-  {
-    Query query = database.query(
-        "SELECT 1 FROM chord c WHERE c.group_id = ?1 AND c.fired = 0 AND c.size <= (SELECT count(*) FROM chord_part "
-        "WHERE group_id = ?1)");
-    query.bind(group);
-    if (!query.step()) return progress;
-  }
-  database.query("UPDATE chord SET fired = 1 WHERE group_id = ?").bind(group).run();
-  progress.complete = true;
+void SqliteBackend::read_parts(Database& database, GroupIdView group, ChordProgress& progress) {
   Query parts = database.query(
       "SELECT member, state, result FROM chord_part WHERE group_id = ? ORDER BY position IS NULL, position, member");
   parts.bind(group);
@@ -104,27 +114,46 @@ ChordProgress SqliteBackend::chord_progress(Database& database, GroupIdView grou
     }
     progress.results.push_back(parts.text(2));
   }
-  return progress;
 }
 
 void SqliteBackend::set_chord_size(GroupIdView group, std::size_t size) {
   store_.database()
       .query(
-          "INSERT INTO chord (group_id, size) VALUES (?,?) ON CONFLICT (group_id) DO UPDATE SET size = excluded.size")
+          "INSERT INTO chord (group_id, size, done, written_at) VALUES (?1, ?2, 0, ?3)"
+          " ON CONFLICT (group_id) DO UPDATE SET size = ?2, written_at = ?3")
       .bind(group)
       .bind(static_cast<std::int64_t>(size))
+      .bind(now_us())
       .run();
 }
 
+// In parts, so that a store with millions of records is not locked for seconds.
 std::size_t SqliteBackend::expire(TimePoint older_than) {
   Database& database = store_.database();
+  const std::int64_t before = older_than.time_since_epoch().count();
+  std::size_t gone = 0;
+  std::int64_t seen = 0;
+  for (;;) {
+    std::vector<std::int64_t> numbers;
+    {
+      Query query = database.query(
+          "SELECT number FROM result WHERE number > ? AND done_at IS NOT NULL AND done_at < ? ORDER BY number LIMIT ?");
+      query.bind(seen).bind(before).bind(Sweep::kAtOnce);
+      while (query.step()) numbers.push_back(query.integer(0));
+    }
+    if (numbers.empty()) break;
+    Transaction transaction(database);
+    for (const std::int64_t number : numbers) {
+      gone += static_cast<std::size_t>(
+          database.query("DELETE FROM result WHERE number = ? AND done_at < ?").bind(number).bind(before).run());
+    }
+    transaction.commit();
+    seen = numbers.back();
+  }
   Transaction transaction(database);
-  const std::int64_t limit = older_than.time_since_epoch().count();
-  const std::int64_t gone =
-      database.query("DELETE FROM result WHERE done_at IS NOT NULL AND done_at < ?").bind(limit).run();
-  database.query("DELETE FROM task_group WHERE written_at < ?").bind(limit).run();
+  expire_groups(database, before);
   transaction.commit();
-  return static_cast<std::size_t>(gone);
+  return gone;
 }
 
 }  // namespace errand::sqlite

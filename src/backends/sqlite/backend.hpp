@@ -1,6 +1,7 @@
 #pragma once
 // SqliteBackend: results, groups and chords in the store's file.
 
+#include "wire/sqlite/results.hpp"
 #include "wire/sqlite/store.hpp"
 
 #include <errand/drivers.hpp>
@@ -14,6 +15,7 @@ class SqliteBackend final : public ResultBackend, public StoreUser {
  public:
   SqliteBackend(std::string path, TransportOptions options);
   const std::string& store_path() const noexcept override { return store_.path(); }
+  Milliseconds result_expires() const noexcept override { return options_.result_expires; }
 
   BackendTraits traits() const noexcept override;
   void put(std::span<const TaskResult> results) override;
@@ -27,10 +29,11 @@ class SqliteBackend final : public ResultBackend, public StoreUser {
   std::size_t expire(TimePoint older_than) override;
 
  private:
-  ChordProgress chord_progress(Database& database, GroupIdView group);
+  static void read_parts(Database& database, GroupIdView group, ChordProgress& progress);
   Store store_;
   TransportOptions options_;
   std::unique_ptr<Waiter> waiter_;
+  Sweep sweep_;
 };
 
 }  // namespace errand::sqlite

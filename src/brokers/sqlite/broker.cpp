@@ -14,7 +14,7 @@ std::unique_ptr<Broker> make_broker(std::string_view url, const TransportOptions
 }
 
 SqliteBroker::SqliteBroker(std::string path, TransportOptions options)
-    : store_(std::move(path)), options_(std::move(options)) {}
+    : store_(std::move(path), options.publish_timeout), options_(std::move(options)) {}
 
 BrokerTraits SqliteBroker::traits() const noexcept {
   BrokerTraits traits;

@@ -11,6 +11,7 @@ namespace errand::sqlite {
 namespace {
 constexpr Milliseconds kRescueEvery{1'000};  // how soon a dead process's messages are found
 constexpr std::int64_t kPromoteAtOnce = 1'000;
+constexpr std::size_t kMostBatchBytes = 64u << 20;  // of messages in one batch, whatever was asked for
 }  // namespace
 
 SqliteConsumer::SqliteConsumer(std::string path, ConsumeOptions options, std::size_t max_message_bytes)
@@ -23,6 +24,7 @@ SqliteConsumer::SqliteConsumer(std::string path, ConsumeOptions options, std::si
         {.kind = ErrorKind::invalid, .operation = "sqlite.consume", .detail = "expected at least one queue, got none"});
   }
   for (const std::string& queue : options_.queues) check_queue_name(queue);
+  queue_numbers_.resize(options_.queues.size());
   owner(store_.database());
 }
 
@@ -80,11 +82,18 @@ std::span<Delivery> SqliteConsumer::next(std::size_t max, Deadline deadline) {
   }
 }
 
+// 0 while nobody has declared it or sent to it. Queues are never deleted, so an id that was seen stays right.
+std::int64_t SqliteConsumer::queue_number(Database& database, std::size_t index) {
+  std::int64_t& number = queue_numbers_[index];
+  if (number == 0) number = find_queue(database, options_.queues[index]).value_or(0);
+  return number;
+}
+
 // A look without the write lock, so that many idle consumers do not queue for it at every message.
 bool SqliteConsumer::something_waits(Database& database) {
-  for (const std::string& name : options_.queues) {
-    Query query = database.query("SELECT 1 FROM ready WHERE queue = (SELECT id FROM queue WHERE name = ?) LIMIT 1");
-    query.bind(name);
+  for (std::size_t i = 0; i < options_.queues.size(); ++i) {
+    Query query = database.query("SELECT 1 FROM ready WHERE queue = ? LIMIT 1");
+    query.bind(queue_number(database, i));
     if (query.step()) return true;
   }
   const auto due = next_due(database);
@@ -99,63 +108,80 @@ std::optional<std::int64_t> SqliteConsumer::next_due(Database& database) {
 
 void SqliteConsumer::claim(std::size_t max) {
   Database& database = store_.database();
-  Transaction transaction(database);
-  const std::int64_t now = now_us();
-  promote_parked(database, now);
-  if (const SteadyPoint steady = std::chrono::steady_clock::now(); rescue_at_ <= steady) {
-    rescue(database, now);
-    rescue_at_ = steady + kRescueEvery;
-  }
-  std::int64_t token = 0;
+  std::vector<std::string> metas;
   {
-    Query query = database.query("SELECT value FROM counter WHERE name = 'token'");
-    if (query.step()) token = query.integer(0);
-  }
-  const std::int64_t first_token = token;
-  const std::int64_t until = now + std::chrono::duration_cast<Microseconds>(options_.lease).count();
-  for (std::size_t i = 0; i < options_.queues.size() && deliveries_.size() < max; ++i) {
-    const std::string& name = options_.queues[(rotation_ + i) % options_.queues.size()];
-    const std::size_t before = deliveries_.size();
-    std::vector<std::int64_t> urgencies;
-    std::int64_t queue = 0;
+    Transaction transaction(database);
+    const std::int64_t now = now_us();
+    promote_parked(database, now);
+    if (const SteadyPoint steady = std::chrono::steady_clock::now(); rescue_at_ <= steady) {
+      rescue(database, now);
+      rescue_at_ = steady + kRescueEvery;
+    }
+    // One token for the whole batch: what counts is that a later delivery of a message has a higher one.
+    std::int64_t token = 1;
     {
-      Query query = database.query(
-          "SELECT r.queue, r.urgency, r.message, r.deliveries, m.meta, m.body FROM ready r JOIN message m ON m.id = "
-          "r.message"
-          " WHERE r.queue = (SELECT id FROM queue WHERE name = ?) ORDER BY r.urgency, r.message LIMIT ?");
-      query.bind(name).bind(static_cast<std::int64_t>(max - deliveries_.size()));
-      while (query.step()) {
-        queue = query.integer(0);
-        urgencies.push_back(query.integer(1));
-        Delivery& delivery = deliveries_.emplace_back();
-        delivery.receipt = {std::to_string(query.integer(2)), static_cast<std::uint64_t>(++token), name};
-        delivery.deliveries = static_cast<std::uint32_t>(query.integer(3)) + 1;
-        delivery.redelivered = delivery.deliveries > 1;
-        const std::string meta = query.text(4);
-        delivery.message.body = query.blob(5);
-        if (!decode(delivery, meta)) delivery.raw = meta + "\n" + delivery.message.body;
-      }
+      Query query = database.query("SELECT value FROM counter WHERE name = 'token'");
+      if (query.step()) token = query.integer(0) + 1;
     }
-    for (std::size_t k = before; k < deliveries_.size(); ++k) {
-      const Delivery& delivery = deliveries_[k];
-      const std::int64_t message = number_of(delivery.receipt.id);
-      database.query("DELETE FROM ready WHERE queue = ? AND urgency = ? AND message = ?")
-          .bind(queue)
-          .bind(urgencies[k - before])
-          .bind(message)
-          .run();
-      database.query("INSERT OR REPLACE INTO lease (message, owner, token, until, deliveries) VALUES (?,?,?,?,?)")
-          .bind(message)
-          .bind(owner(database))
-          .bind(static_cast<std::int64_t>(delivery.receipt.token))
-          .bind(until)
-          .bind(static_cast<std::int64_t>(delivery.deliveries))
-          .run();
+    std::size_t bytes = 0;
+    for (std::size_t i = 0; i < options_.queues.size() && deliveries_.size() < max && bytes < kMostBatchBytes; ++i) {
+      bytes += claim_from(database, (rotation_ + i) % options_.queues.size(), max, now, token, metas);
+    }
+    rotation_ = (rotation_ + 1) % options_.queues.size();
+    if (!deliveries_.empty()) database.query("UPDATE counter SET value = ? WHERE name = 'token'").bind(token).run();
+    transaction.commit();
+  }
+  // Read when the write lock is free again.
+  for (std::size_t i = 0; i < deliveries_.size(); ++i) {
+    if (!decode(deliveries_[i], metas[i])) deliveries_[i].raw = metas[i] + "\n" + deliveries_[i].message.body;
+  }
+}
+
+// Takes from the front of one queue. What is taken is a range of the index, so the entries move in one statement.
+std::size_t SqliteConsumer::claim_from(Database& database, std::size_t index, std::size_t max, std::int64_t now,
+                                       std::int64_t token, std::vector<std::string>& metas) {
+  const std::int64_t queue = queue_number(database, index);
+  std::size_t bytes = 0;
+  std::int64_t urgency = -1;
+  std::int64_t message = 0;
+  {
+    Query query = database.query(
+        "SELECT r.urgency, r.message, r.deliveries, m.meta, m.body FROM ready r CROSS JOIN message m ON m.id = "
+        "r.message"
+        " WHERE r.queue = ? ORDER BY r.urgency, r.message LIMIT ?");
+    query.bind(queue).bind(static_cast<std::int64_t>(max - deliveries_.size()));
+    while (bytes < kMostBatchBytes && query.step()) {
+      urgency = query.integer(0);
+      message = query.integer(1);
+      Delivery& delivery = deliveries_.emplace_back();
+      delivery.receipt = {std::to_string(message), static_cast<std::uint64_t>(token), options_.queues[index]};
+      delivery.deliveries = static_cast<std::uint32_t>(query.integer(2)) + 1;
+      delivery.redelivered = delivery.deliveries > 1;
+      metas.push_back(query.text(3));
+      delivery.message.body = query.blob(4);
+      bytes += metas.back().size() + delivery.message.body.size();
     }
   }
-  rotation_ = (rotation_ + 1) % options_.queues.size();
-  if (token != first_token) database.query("UPDATE counter SET value = ? WHERE name = 'token'").bind(token).run();
-  transaction.commit();
+  if (urgency < 0) return 0;
+  const std::int64_t until = now + std::chrono::duration_cast<Microseconds>(options_.lease).count();
+  database
+      .query(
+          "INSERT OR REPLACE INTO lease (message, owner, token, until, deliveries) SELECT message, ?4, ?5, ?6, "
+          "deliveries + 1"
+          " FROM ready WHERE queue = ?1 AND (urgency, message) <= (?2, ?3)")
+      .bind(queue)
+      .bind(urgency)
+      .bind(message)
+      .bind(owner(database))
+      .bind(token)
+      .bind(until)
+      .run();
+  database.query("DELETE FROM ready WHERE queue = ? AND (urgency, message) <= (?, ?)")
+      .bind(queue)
+      .bind(urgency)
+      .bind(message)
+      .run();
+  return bytes;
 }
 
 bool SqliteConsumer::decode(Delivery& delivery, std::string_view meta) {
@@ -216,16 +242,15 @@ void SqliteConsumer::apply(Database& database, std::span<const Settlement> settl
   const std::int64_t now = now_us();
   for (const Settlement& settlement : settlements) {
     const std::int64_t message = number_of(settlement.receipt.id);
+    const auto token = static_cast<std::int64_t>(settlement.receipt.token);
     std::int64_t deliveries = 0;
-    {
-      Query query = database.query("DELETE FROM lease WHERE message = ? AND token = ? RETURNING deliveries");
-      query.bind(message).bind(static_cast<std::int64_t>(settlement.receipt.token));
-      if (!query.step()) {
-        stale_ += 1;  // the lease ran out and somebody else has the message now
-        continue;
-      }
-      deliveries = query.integer(0);
-      query.run();
+    if (settlement.kind != Settlement::Kind::ack) {
+      Query query = database.query("SELECT deliveries FROM lease WHERE message = ? AND token = ?");
+      if (query.bind(message).bind(token).step()) deliveries = query.integer(0);
+    }
+    if (database.query("DELETE FROM lease WHERE message = ? AND token = ?").bind(message).bind(token).run() == 0) {
+      stale_ += 1;  // the lease ran out and somebody else has the message now
+      continue;
     }
     switch (settlement.kind) {
       case Settlement::Kind::ack:
@@ -285,6 +310,7 @@ bool SqliteConsumer::commit(const Commit& commit, ResultBackend* results_in) {
     Transaction transaction(database);
     insert_messages(database, commit.follow_ups);
     write_results(database, commit.results);
+    if (!commit.results.empty()) sweep_.run(database, user->result_expires());
     apply(database, commit.settlements);
     transaction.commit();
   }

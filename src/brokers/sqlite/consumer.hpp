@@ -1,6 +1,7 @@
 #pragma once
 // SqliteConsumer: claims messages under a lease. Claiming, settling and storing results are one transaction each.
 
+#include "wire/sqlite/results.hpp"
 #include "wire/sqlite/store.hpp"
 
 #include <errand/broker.hpp>
@@ -21,6 +22,9 @@ class SqliteConsumer final : public Consumer {
 
  private:
   void claim(std::size_t max);
+  std::size_t claim_from(Database& database, std::size_t index, std::size_t max, std::int64_t now, std::int64_t token,
+                         std::vector<std::string>& metas);
+  std::int64_t queue_number(Database& database, std::size_t index);
   std::int64_t owner(Database& database);
   bool something_waits(Database& database);
   std::optional<std::int64_t> next_due(Database& database);
@@ -38,6 +42,8 @@ class SqliteConsumer final : public Consumer {
   std::size_t rotation_ = 0;  // which queue is asked first
   SteadyPoint rescue_at_{};
   std::size_t stale_ = 0;
+  std::vector<std::int64_t> queue_numbers_;  // beside options_.queues
+  Sweep sweep_;
 };
 
 }  // namespace errand::sqlite

@@ -136,11 +136,15 @@ void check_sizes(std::span<const Envelope> envelopes, std::size_t limit) {
 
 void insert_messages(Database& database, std::span<const Envelope> envelopes) {
   const std::int64_t now = now_us();
+  const Route* last = nullptr;  // a batch mostly goes one way
+  std::vector<std::int64_t> queues;
   for (const Envelope& envelope : envelopes) {
+    if (last == nullptr || *last != envelope.route) queues = queues_of(database, envelope.route);
+    last = &envelope.route;
     const std::int64_t urgency = urgency_of(envelope.priority);
     const std::string meta = encode_meta(envelope.message, envelope.route);
     const std::int64_t due = envelope.not_before ? envelope.not_before->time_since_epoch().count() : 0;
-    for (const std::int64_t queue : queues_of(database, envelope.route)) {
+    for (const std::int64_t queue : queues) {
       database.query("INSERT INTO message (queue, urgency, meta, body, sent_at) VALUES (?,?,?,?,?)")
           .bind(queue)
           .bind(urgency)

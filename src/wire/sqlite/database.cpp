@@ -1,11 +1,15 @@
 #include "wire/sqlite/database.hpp"
 
+#include "core/uuid.hpp"
+
 #include <fcntl.h>
 #include <sqlite3.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <ctime>
 #include <mutex>
 #include <set>
 #include <utility>
@@ -27,7 +31,7 @@ void throw_sqlite(int code, std::string_view operation, std::string_view path, s
       break;
     case SQLITE_IOERR:
       kind = ErrorKind::unavailable;
-      detail = "input or output failed (" + detail + "); check the disk";
+      detail = "input or output failed (" + detail + "); check the disk and the rights, then try again";
       break;
     case SQLITE_CORRUPT:
     case SQLITE_NOTADB:
@@ -59,14 +63,10 @@ void throw_sqlite(int code, std::string_view operation, std::string_view path, s
                .code = std::string("SQLITE_") + sqlite3_errstr(code)});
 }
 
-Query::Query(sqlite3* db, sqlite3_stmt* statement, std::string_view operation)
-    : db_(db), statement_(statement), operation_(operation) {}
+Query::Query(Database& database, sqlite3_stmt* statement) : database_(&database), statement_(statement) {}
 
 Query::Query(Query&& other) noexcept
-    : db_(other.db_),
-      statement_(std::exchange(other.statement_, nullptr)),
-      operation_(other.operation_),
-      next_(other.next_) {}
+    : database_(other.database_), statement_(std::exchange(other.statement_, nullptr)), next_(other.next_) {}
 
 Query::~Query() {
   if (statement_ == nullptr) return;
@@ -75,9 +75,7 @@ Query::~Query() {
 }
 
 void Query::check(int code) const {
-  if (code == SQLITE_OK) return;
-  const char* file = sqlite3_db_filename(db_, "main");
-  throw_sqlite(sqlite3_extended_errcode(db_), operation_, file == nullptr ? "" : file, sqlite3_errmsg(db_));
+  if (code != SQLITE_OK) database_->fail("sqlite");
 }
 
 Query& Query::bind(std::int64_t value) {
@@ -110,7 +108,7 @@ bool Query::step() {
 std::int64_t Query::run() {
   while (step()) {
   }
-  return sqlite3_changes64(db_);
+  return sqlite3_changes64(database_->db_);
 }
 
 std::int64_t Query::integer(int column) const { return sqlite3_column_int64(statement_, column); }
@@ -172,7 +170,7 @@ void prepare_file(const std::string& path) {
 }
 }  // namespace
 
-Database::Database(std::string path, int busy_ms) : path_(std::move(path)) {
+Database::Database(std::string path, Milliseconds patience) : path_(std::move(path)), patience_(patience) {
   prepare_file(path_);
   const int code = sqlite3_open_v2(path_.c_str(), &db_, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, nullptr);
   if (code != SQLITE_OK) {
@@ -181,7 +179,7 @@ Database::Database(std::string path, int busy_ms) : path_(std::move(path)) {
     throw_sqlite(code, "sqlite.open", path_, message);
   }
   sqlite3_extended_result_codes(db_, 1);
-  sqlite3_busy_timeout(db_, busy_ms);
+  sqlite3_busy_handler(db_, &Database::on_busy, this);
 }
 
 Database::~Database() {
@@ -189,19 +187,37 @@ Database::~Database() {
   sqlite3_close_v2(db_);
 }
 
+// SQLite's own handler soon sleeps 100 ms between two tries, in which sixteen other writers come and go. Short sleeps
+// of random length let nobody starve: all who wait have the same chance at every release.
+int Database::on_busy(void* self, int times) noexcept {
+  auto& database = *static_cast<Database*>(self);
+  const SteadyPoint now = std::chrono::steady_clock::now();
+  if (times == 0) database.busy_since_ = now;
+  if (now - database.busy_since_ >= database.patience_) return 0;
+  constexpr std::uint64_t kShortest = 100'000, kLongest = 4'000'000;  // nanoseconds
+  const std::uint64_t most = std::min(kLongest, kShortest << std::min(times, 10));
+  const timespec pause{0, static_cast<long>(most / 2 + core::random_bits() % (most / 2))};
+  nanosleep(&pause, nullptr);
+  return 1;
+}
+
+void Database::fail(const char* operation) {
+  const int code = sqlite3_extended_errcode(db_);
+  if ((code & 0xff) == SQLITE_IOERR || (code & 0xff) == SQLITE_CORRUPT) broken_ = true;
+  throw_sqlite(code, operation, path_, sqlite3_errmsg(db_));
+}
+
 Query Database::query(const char* sql) {
   sqlite3_stmt*& statement = statements_[sql];
   if (statement == nullptr) {
     const int code = sqlite3_prepare_v3(db_, sql, -1, SQLITE_PREPARE_PERSISTENT, &statement, nullptr);
-    if (code != SQLITE_OK) throw_sqlite(sqlite3_extended_errcode(db_), "sqlite.prepare", path_, sqlite3_errmsg(db_));
+    if (code != SQLITE_OK) fail("sqlite.prepare");
   }
-  return Query(db_, statement, "sqlite");
+  return Query(*this, statement);
 }
 
 void Database::execute(const char* sql) {
-  if (sqlite3_exec(db_, sql, nullptr, nullptr, nullptr) != SQLITE_OK) {
-    throw_sqlite(sqlite3_extended_errcode(db_), "sqlite", path_, sqlite3_errmsg(db_));
-  }
+  if (sqlite3_exec(db_, sql, nullptr, nullptr, nullptr) != SQLITE_OK) fail("sqlite");
 }
 
 std::int64_t Database::last_row_id() const noexcept { return sqlite3_last_insert_rowid(db_); }
@@ -219,7 +235,16 @@ Transaction::~Transaction() {
 }
 
 void Transaction::commit() {
-  database_.query("COMMIT").run();
+  try {
+    database_.query("COMMIT").run();
+  } catch (const Error& error) {
+    if (!database_.broken()) throw;
+    throw Error({.kind = ErrorKind::in_doubt,
+                 .operation = error.operation(),
+                 .subject = error.subject(),
+                 .detail = error.detail(),
+                 .code = error.code()});
+  }
   done_ = true;
 }
 

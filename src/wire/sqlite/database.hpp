@@ -2,6 +2,7 @@
 // SQLite's C interface as values that clean up after themselves and throw Error. Knows nothing of tasks.
 
 #include <errand/error.hpp>
+#include <errand/time.hpp>
 
 #include <cstdint>
 #include <memory>
@@ -14,10 +15,12 @@ struct sqlite3_stmt;
 
 namespace errand::sqlite {
 
+class Database;
+
 /// One statement being bound and stepped. Resets itself when it goes; the compiled form stays with the Database.
 class Query {
  public:
-  Query(sqlite3* db, sqlite3_stmt* statement, std::string_view operation);
+  Query(Database& database, sqlite3_stmt* statement);
   Query(Query&& other) noexcept;
   ~Query();
 
@@ -38,18 +41,17 @@ class Query {
 
  private:
   void check(int code) const;
-  sqlite3* db_;
+  Database* database_;
   sqlite3_stmt* statement_;
-  std::string_view operation_;
   int next_ = 1;
 };
 
-/// One connection to one file, for one thread at a time. Opened by open(); a forked child must not use it.
+/// One connection to one file, for one thread at a time. A forked child must not use it.
 class Database {
  public:
-  /// Opens or creates (0600). Waits up to `busy_ms` for other writers. Throws Error: {invalid} for a path that cannot
+  /// Opens or creates (0600). Waits up to `patience` for other writers. Throws Error: {invalid} for a path that cannot
   /// be a database, {denied} for rights, {conflict} for a file that is no SQLite database.
-  Database(std::string path, int busy_ms);
+  Database(std::string path, Milliseconds patience);
   Database(const Database&) = delete;
   Database& operator=(const Database&) = delete;
   ~Database();
@@ -62,8 +64,20 @@ class Database {
   std::int64_t last_row_id() const noexcept;
   bool in_transaction() const noexcept;
 
+  /// Input or output has failed here. What the operating system then holds in its cache may never reach the disk, so
+  /// nothing read through this connection can be trusted: close it and open another.
+  bool broken() const noexcept { return broken_; }
+  /// Throws the Error for the last failure.
+  [[noreturn]] void fail(const char* operation);
+
  private:
+  friend class Query;
+  static int on_busy(void* self, int times) noexcept;
+
   std::string path_;
+  Milliseconds patience_;
+  SteadyPoint busy_since_{};
+  bool broken_ = false;
   sqlite3* db_ = nullptr;
   std::unordered_map<const char*, sqlite3_stmt*> statements_;
 };
@@ -75,6 +89,7 @@ class Transaction {
   ~Transaction();
   Transaction(const Transaction&) = delete;
   Transaction& operator=(const Transaction&) = delete;
+  /// Throws Error{in_doubt} when input or output fails at the last step: it may have reached the disk or not.
   void commit();
 
  private:

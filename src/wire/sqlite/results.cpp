@@ -40,6 +40,32 @@ void write_results(Database& database, std::span<const TaskResult> results) {
   }
 }
 
+void Sweep::run(Database& database, Milliseconds keep) {
+  constexpr std::chrono::seconds kEvery{1}, kGroupsEvery{600};
+  const SteadyPoint now = std::chrono::steady_clock::now();
+  if (keep <= Milliseconds{0} || now < again_at_) return;
+  again_at_ = now + kEvery;
+  const std::int64_t before = now_us() - std::chrono::duration_cast<Microseconds>(keep).count();
+  database
+      .query(
+          "DELETE FROM result WHERE number IN (SELECT number FROM result WHERE written_at < ? ORDER BY written_at "
+          "LIMIT ?)")
+      .bind(before)
+      .bind(kAtOnce)
+      .run();
+  if (now < groups_at_) return;
+  groups_at_ = now + kGroupsEvery;
+  expire_groups(database, before);
+}
+
+void expire_groups(Database& database, std::int64_t before_us) {
+  database.query("DELETE FROM task_group WHERE written_at < ?").bind(before_us).run();
+  database.query("DELETE FROM chord_part WHERE group_id IN (SELECT group_id FROM chord WHERE written_at < ?)")
+      .bind(before_us)
+      .run();
+  database.query("DELETE FROM chord WHERE written_at < ?").bind(before_us).run();
+}
+
 std::optional<TaskResult> read_result(Database& database, TaskIdView id) {
   Query query = database.query(
       "SELECT state, result, traceback, children, done_at, group_id, parent_id, token, retries, extended, name, args, "

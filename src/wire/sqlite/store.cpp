@@ -4,6 +4,7 @@
 #include <linux/magic.h>
 #include <poll.h>
 #include <sys/inotify.h>
+#include <sys/stat.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 #include <algorithm>
@@ -15,10 +16,10 @@ namespace errand::sqlite {
 
 namespace {
 
-constexpr int kBusyMs = 10'000;                      // how long one writer waits for another
-constexpr int kBlindPollMs = 100;                    // without inotify: ten looks a second
-constexpr int kNetPollMs = 1'000;                    // with it: a net under lost news
-constexpr std::int64_t kApplicationId = 0x45727264;  // "Errd"
+constexpr std::chrono::seconds kCheckIdentityEvery{1};  // how soon a deleted or replaced file is noticed
+constexpr int kBlindPollMs = 100;                       // without inotify: ten looks a second
+constexpr int kNetPollMs = 1'000;                       // with it: a net under lost news
+constexpr std::int64_t kApplicationId = 0x45727264;     // "Errd"
 constexpr std::int64_t kSchemaVersion = 1;
 
 constexpr const char* kSchema = R"sql(
@@ -44,8 +45,10 @@ CREATE TABLE result (number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, state 
   traceback TEXT NOT NULL, children TEXT NOT NULL, done_at INTEGER, group_id TEXT NOT NULL, parent_id TEXT NOT NULL,
   token INTEGER NOT NULL, retries INTEGER NOT NULL, extended INTEGER NOT NULL, name TEXT NOT NULL, args TEXT NOT NULL,
   kwargs TEXT NOT NULL, worker TEXT NOT NULL, queue TEXT NOT NULL, written_at INTEGER NOT NULL);
+CREATE INDEX result_by_age ON result (written_at);
 CREATE TABLE task_group (id TEXT PRIMARY KEY, members TEXT NOT NULL, written_at INTEGER NOT NULL) WITHOUT ROWID;
-CREATE TABLE chord (group_id TEXT PRIMARY KEY, size INTEGER NOT NULL, fired INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID;
+CREATE TABLE chord (group_id TEXT PRIMARY KEY, size INTEGER, done INTEGER NOT NULL, completed_by TEXT, written_at INTEGER NOT NULL)
+  WITHOUT ROWID;
 CREATE TABLE chord_part (group_id TEXT NOT NULL, member TEXT NOT NULL, position INTEGER, state TEXT NOT NULL, result TEXT NOT NULL,
   PRIMARY KEY (group_id, member)) WITHOUT ROWID;
 CREATE TABLE broadcast (id INTEGER PRIMARY KEY AUTOINCREMENT, exchange TEXT NOT NULL, routing_key TEXT NOT NULL, meta TEXT NOT NULL,
@@ -83,7 +86,8 @@ void refuse_network_file_system(const std::string& path) {
 }
 
 void ensure_schema(Database& database) {
-  database.execute("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;");
+  // The limit is what the log shrinks to again after a long reader has kept it from being written back.
+  database.execute("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA journal_size_limit = 67108864;");
   if (pragma(database, "PRAGMA application_id") == kApplicationId &&
       pragma(database, "PRAGMA user_version") == kSchemaVersion)
     return;
@@ -132,7 +136,7 @@ std::string path_of_url(std::string_view url) {
                .detail = "expected sqlite:///file.db"});
 }
 
-Store::Store(std::string path) : path_(std::move(path)) {}
+Store::Store(std::string path, Milliseconds patience) : path_(std::move(path)), patience_(patience) {}
 Store::~Store() {
   if (pid_ != getpid()) forget();
 }
@@ -143,20 +147,46 @@ void Store::forget() noexcept {
 }
 
 Database& Store::database() {
-  if (database_ && pid_ == getpid()) return *database_;
-  if (database_) forget();
-  open();
+  if (database_ && pid_ != getpid()) forget();
+  if (database_ && database_->broken()) database_.reset();
+  if (database_)
+    check_identity();
+  else
+    open();
   return *database_;
 }
 
 void Store::open() {
-  auto database = std::make_unique<Database>(path_, kBusyMs);
+  auto database = std::make_unique<Database>(path_, patience_);
   refuse_network_file_system(path_);
   ensure_schema(*database);
   queue_news_ = open_news(path_, News::queue);
   result_news_ = open_news(path_, News::result);
+  struct stat about{};
+  if (stat(path_.c_str(), &about) == 0) {
+    device_ = about.st_dev;
+    inode_ = about.st_ino;
+  }
+  check_identity_at_ = std::chrono::steady_clock::now() + kCheckIdentityEvery;
   database_ = std::move(database);
   pid_ = getpid();
+}
+
+void Store::check_identity() {
+  const SteadyPoint now = std::chrono::steady_clock::now();
+  if (now < check_identity_at_) return;
+  struct stat about{};
+  if (stat(path_.c_str(), &about) != 0) {
+    refuse(path_, ErrorKind::conflict,
+           "the file was deleted or moved while it was open; what would be written now would be lost. Put it back, or "
+           "restart");
+  }
+  if (about.st_dev != device_ || about.st_ino != inode_) {
+    refuse(path_, ErrorKind::conflict,
+           "the file was replaced by another while it was open; what would be written now would be lost. Restart to "
+           "use the new one");
+  }
+  check_identity_at_ = now + kCheckIdentityEvery;
 }
 
 void Store::announce(News news) noexcept {

@@ -17,10 +17,15 @@ enum class News { queue, result };
 /// A connection to the store with its schema in place. One thread; after fork() the child gets a new one by itself.
 class Store {
  public:
-  explicit Store(std::string path);
+  /// How long one writer waits for another before it gives up, unless said otherwise.
+  static constexpr Milliseconds kPatience{10'000};
+  explicit Store(std::string path, Milliseconds patience = kPatience);
   ~Store();
+  Store(const Store&) = delete;
+  Store& operator=(const Store&) = delete;
   const std::string& path() const noexcept { return path_; }
-  /// Opens on first use and in a forked child.
+  /// Opens on first use, in a forked child, and after input or output has failed. Throws Error{conflict} when the
+  /// file was deleted or replaced since it was opened: what is written to it now would be lost.
   Database& database();
   /// Tells everybody who waits. Call after the transaction has committed.
   void announce(News news) noexcept;
@@ -28,10 +33,15 @@ class Store {
  private:
   void open();
   void forget() noexcept;
+  void check_identity();
   std::string path_;
+  Milliseconds patience_;
   std::unique_ptr<Database> database_;
   core::UniqueFd queue_news_, result_news_;
   pid_t pid_ = 0;
+  dev_t device_ = 0;
+  ino_t inode_ = 0;
+  SteadyPoint check_identity_at_{};
 };
 
 /// Waits for news of one kind, or for a wake-up from another thread.
@@ -59,6 +69,7 @@ class StoreUser {
  public:
   virtual ~StoreUser() = default;
   virtual const std::string& store_path() const noexcept = 0;
+  virtual Milliseconds result_expires() const noexcept = 0;
 };
 
 /// Microseconds since 1970: how times stand in the file.

@@ -276,13 +276,13 @@ TEST_CASE("F077_files that are no store of ours are refused and left as they are
   CHECK(refusal(write_file("short.db", "SQLite")) == ErrorKind::conflict);
   CHECK(refusal(write_file("header.db", std::string("SQLite format 3\0", 16) + std::string(500, '\xff'))) == ErrorKind::conflict);
   {
-    sqlite::Database other(folder.path + "/other.db", 100);
+    sqlite::Database other(folder.path + "/other.db", 100ms);
     other.execute("CREATE TABLE mine (x)");
   }
   CHECK(refusal(folder.path + "/other.db") == ErrorKind::conflict);
   {
     sqlite::SqliteBroker(folder.path + "/newer.db", {}).queues();
-    sqlite::Database newer(folder.path + "/newer.db", 100);
+    sqlite::Database newer(folder.path + "/newer.db", 100ms);
     newer.execute("PRAGMA user_version = 99");
   }
   CHECK(refusal(folder.path + "/newer.db") == ErrorKind::conflict);

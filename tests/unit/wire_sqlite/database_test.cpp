@@ -14,7 +14,7 @@ using namespace errand::sqlite;
 TEST_CASE("another program writes and leaves" * doctest::skip()) {
   const char* path = std::getenv("ERRAND_TEST_DATABASE");
   REQUIRE(path != nullptr);
-  Database other(path, 1'000);
+  Database other(path, std::chrono::seconds{1});
   other.execute("INSERT INTO t VALUES (1)");
 }
 
@@ -26,9 +26,9 @@ TEST_CASE("a second connection of a process does not drop the locks of the first
   const std::string folder = mkdtemp(name.data());
   const std::string path = folder + "/a.db";
   {
-    Database first(path, 1'000);
+    Database first(path, std::chrono::seconds{1});
     first.execute("PRAGMA journal_mode = WAL; CREATE TABLE t (x)");
-    const Database second(path, 1'000);
+    const Database second(path, std::chrono::seconds{1});
     const pid_t child = fork();
     REQUIRE(child >= 0);
     if (child == 0) {
