@@ -4,6 +4,8 @@
 
 #include <errand/drivers.hpp>
 
+#include <doctest/doctest.h>
+
 using namespace errand;
 
 namespace {
