@@ -46,11 +46,10 @@ void SqliteBroker::declare(const Topology& topology) {
 
 void SqliteBroker::publish(std::span<const Envelope> envelopes) {
   if (envelopes.empty()) return;
-  check_sizes(envelopes, options_.max_message_bytes);
   Database& database = store_.database();
   {
     Transaction transaction(database);
-    insert_messages(database, envelopes);
+    insert_messages(database, envelopes, options_.max_message_bytes);
     transaction.commit();
   }
   store_.announce(News::queue);
@@ -71,6 +70,7 @@ void SqliteBroker::broadcast(const Envelope& envelope) {
     Transaction transaction(database);
     const std::int64_t now = now_us();
     const std::string meta = encode_meta(envelope.message, envelope.route);
+    check_size(envelope, meta.size(), options_.max_message_bytes);
     database.query("DELETE FROM broadcast WHERE sent_at < ?").bind(now - kKeptUs).run();
     database.query("INSERT INTO broadcast (exchange, routing_key, meta, body, sent_at) VALUES (?,?,?,?,?)")
         .bind(envelope.route.exchange)

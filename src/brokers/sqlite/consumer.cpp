@@ -72,7 +72,7 @@ std::span<Delivery> SqliteConsumer::next(std::size_t max, Deadline deadline) {
     waiter_.clear();
     Database& database = store_.database();
     const SteadyPoint now = std::chrono::steady_clock::now();
-    if (something_waits(database) || rescue_at_ <= now) claim(max);
+    if (something_waits(database) || (rescue_at_ <= now && rescue_waits(database))) claim(max);
     if (!deliveries_.empty() || waiter_.take_wake() || deadline.passed()) return deliveries_;
     Deadline until = deadline.earlier(Deadline::at(rescue_at_));
     if (const auto due = next_due(database)) {
@@ -98,6 +98,27 @@ bool SqliteConsumer::something_waits(Database& database) {
   }
   const auto due = next_due(database);
   return due && *due <= now_us();
+}
+
+// Likewise: whether a lease has run out or its process has died. Looks again a second later if not.
+bool SqliteConsumer::rescue_waits(Database& database) {
+  {
+    Query query = database.query("SELECT 1 FROM lease WHERE until < ? LIMIT 1");
+    if (query.bind(now_us()).step()) return true;
+  }
+  if (!dead_owners(database).empty()) return true;
+  rescue_at_ = std::chrono::steady_clock::now() + kRescueEvery;
+  return false;
+}
+
+std::vector<std::int64_t> SqliteConsumer::dead_owners(Database& database) {
+  std::vector<std::int64_t> gone;
+  Query query = database.query("SELECT id, pid, started, host FROM owner WHERE id <> ?");
+  query.bind(owner_);
+  while (query.step()) {
+    if (!may_be_alive({query.integer(1), query.integer(2), query.text(3)})) gone.push_back(query.integer(0));
+  }
+  return gone;
 }
 
 std::optional<std::int64_t> SqliteConsumer::next_due(Database& database) {
@@ -216,15 +237,7 @@ void SqliteConsumer::promote_parked(Database& database, std::int64_t now) {
 
 // Messages of processes that have died, at once, and of leases that ran out, whoever held them.
 void SqliteConsumer::rescue(Database& database, std::int64_t now) {
-  std::vector<std::int64_t> gone;
-  {
-    Query query = database.query("SELECT id, pid, started, host FROM owner WHERE id <> ?");
-    query.bind(owner_);
-    while (query.step()) {
-      if (!may_be_alive({query.integer(1), query.integer(2), query.text(3)})) gone.push_back(query.integer(0));
-    }
-  }
-  for (const std::int64_t id : gone) {
+  for (const std::int64_t id : dead_owners(database)) {
     database.query("UPDATE lease SET until = 0 WHERE owner = ?").bind(id).run();
     database.query("DELETE FROM owner WHERE id = ?").bind(id).run();
   }
@@ -304,11 +317,10 @@ void SqliteConsumer::settle(std::span<const Settlement> settlements) {
 bool SqliteConsumer::commit(const Commit& commit, ResultBackend* results_in) {
   const auto* user = dynamic_cast<const StoreUser*>(results_in);
   if (!commit.results.empty() && (user == nullptr || user->store_path() != store_.path())) return false;
-  check_sizes(commit.follow_ups, max_message_bytes_);
   Database& database = store_.database();
   {
     Transaction transaction(database);
-    insert_messages(database, commit.follow_ups);
+    insert_messages(database, commit.follow_ups, max_message_bytes_);
     write_results(database, commit.results);
     if (!commit.results.empty()) sweep_.run(database, user->result_expires());
     apply(database, commit.settlements);

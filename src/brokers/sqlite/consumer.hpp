@@ -27,6 +27,8 @@ class SqliteConsumer final : public Consumer {
   std::int64_t queue_number(Database& database, std::size_t index);
   std::int64_t owner(Database& database);
   bool something_waits(Database& database);
+  bool rescue_waits(Database& database);
+  std::vector<std::int64_t> dead_owners(Database& database);
   std::optional<std::int64_t> next_due(Database& database);
   void apply(Database& database, std::span<const Settlement> settlements);
   void promote_parked(Database& database, std::int64_t now);

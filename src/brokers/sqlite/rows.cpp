@@ -121,20 +121,18 @@ std::int64_t number_of(std::string_view id) noexcept {
 
 std::int64_t urgency_of(int priority) noexcept { return 9 - std::clamp(priority, 0, 9); }
 
-void check_sizes(std::span<const Envelope> envelopes, std::size_t limit) {
-  for (const Envelope& envelope : envelopes) {
-    const std::size_t size = envelope.message.body.size();
-    if (size <= limit) continue;
-    throw Error({.kind = ErrorKind::invalid,
-                 .operation = "sqlite.publish",
-                 .subject = envelope.route.routing_key,
-                 .detail = "expected a message of at most " + std::to_string(limit) +
-                           " bytes (limit max_message_bytes), got " + std::to_string(size) +
-                           "; pass a reference to the data instead"});
-  }
+void check_size(const Envelope& envelope, std::size_t meta_bytes, std::size_t limit) {
+  const std::size_t size = envelope.message.body.size() + meta_bytes;
+  if (size <= limit) return;
+  throw Error({.kind = ErrorKind::invalid,
+               .operation = "sqlite.publish",
+               .subject = core::shorten(core::escape_controls(envelope.route.routing_key), 80),
+               .detail = "expected a message of at most " + std::to_string(limit) +
+                         " bytes (limit max_message_bytes), got " + std::to_string(size) +
+                         " with its headers; pass a reference to the data instead"});
 }
 
-void insert_messages(Database& database, std::span<const Envelope> envelopes) {
+void insert_messages(Database& database, std::span<const Envelope> envelopes, std::size_t limit) {
   const std::int64_t now = now_us();
   const Route* last = nullptr;  // a batch mostly goes one way
   std::vector<std::int64_t> queues;
@@ -143,6 +141,7 @@ void insert_messages(Database& database, std::span<const Envelope> envelopes) {
     last = &envelope.route;
     const std::int64_t urgency = urgency_of(envelope.priority);
     const std::string meta = encode_meta(envelope.message, envelope.route);
+    check_size(envelope, meta.size(), limit);
     const std::int64_t due = envelope.not_before ? envelope.not_before->time_since_epoch().count() : 0;
     for (const std::int64_t queue : queues) {
       database.query("INSERT INTO message (queue, urgency, meta, body, sent_at) VALUES (?,?,?,?,?)")

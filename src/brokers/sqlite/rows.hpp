@@ -31,10 +31,10 @@ std::int64_t number_of(std::string_view id) noexcept;
 /// 0 is served first: the urgency that a priority has. 9 is the most urgent priority, as on RabbitMQ.
 std::int64_t urgency_of(int priority) noexcept;
 
-/// Inserts messages, parked or ready. Inside a transaction. Throws Error{invalid} for a bad queue name.
-void insert_messages(Database& database, std::span<const Envelope> envelopes);
-
-/// Throws Error{invalid} before anything is written when a message is over the limit.
-void check_sizes(std::span<const Envelope> envelopes, std::size_t limit);
+/// Inserts messages, parked or ready. Inside a transaction, which must not be committed when it throws: Error{invalid}
+/// for a bad queue name or a message over `limit` bytes, Error{not_found} when no queue is bound.
+void insert_messages(Database& database, std::span<const Envelope> envelopes, std::size_t limit);
+/// Throws Error{invalid} for a message over the limit.
+void check_size(const Envelope& envelope, std::size_t meta_bytes, std::size_t limit);
 
 }  // namespace errand::sqlite

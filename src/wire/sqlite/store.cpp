@@ -1,5 +1,7 @@
 #include "wire/sqlite/store.hpp"
 
+#include "core/text.hpp"
+
 #include <fcntl.h>
 #include <linux/magic.h>
 #include <poll.h>
@@ -11,6 +13,7 @@
 #include <chrono>
 #include <climits>
 #include <cstdlib>
+#include <iterator>
 
 namespace errand::sqlite {
 
@@ -73,16 +76,11 @@ std::int64_t pragma(Database& database, const char* sql) {
 // SQLite's locks do not hold on network file systems, and what is lost then cannot be found again.
 void refuse_network_file_system(const std::string& path) {
   struct statfs info{};
-  if (statfs(path.c_str(), &info) != 0) return;
-  constexpr long kCifs = 0xff534d42L, kSmb2 = 0xfe534d42L, kFuse = 0x65735546L;
-  const auto type = static_cast<long>(info.f_type);
-  const bool network =
-      type == NFS_SUPER_MAGIC || type == SMB_SUPER_MAGIC || type == kCifs || type == kSmb2 || type == kFuse;
-  if (network && std::getenv("ERRAND_SQLITE_FORCE") == nullptr) {
-    refuse(path, ErrorKind::unsupported,
-           "expected a local file system, got a network or user-space one, whose file locks cannot be trusted; set "
-           "ERRAND_SQLITE_FORCE=1 to use it all the same");
-  }
+  if (statfs(path.c_str(), &info) != 0 || locks_hold_on(static_cast<long>(info.f_type))) return;
+  if (std::getenv("ERRAND_SQLITE_FORCE") != nullptr) return;
+  refuse(path, ErrorKind::unsupported,
+         "expected a local file system, got a network or user-space one, whose file locks cannot be trusted; set "
+         "ERRAND_SQLITE_FORCE=1 to use it all the same");
 }
 
 void ensure_schema(Database& database) {
@@ -118,22 +116,30 @@ std::int64_t now_us() noexcept {
 }
 
 std::string path_of_url(std::string_view url) {
-  for (const std::string_view prefix : {std::string_view("db+sqlite://"), std::string_view("sqlite://")}) {
-    if (url.substr(0, prefix.size()) != prefix) continue;
-    url.remove_prefix(prefix.size());
-    if (url.empty() || url == "/") return "errand.db";
-    if (url.front() != '/') {
-      throw Error({.kind = ErrorKind::invalid,
-                   .operation = "sqlite.url",
-                   .subject = std::string(url),
-                   .detail = "expected sqlite:///relative.db or sqlite:////absolute.db, got a host name"});
-    }
-    return std::string(url.substr(1));
-  }
-  throw Error({.kind = ErrorKind::invalid,
-               .operation = "sqlite.url",
-               .subject = std::string(url),
-               .detail = "expected sqlite:///file.db"});
+  const auto refuse_url = [&](std::string_view got) {
+    throw Error({.kind = ErrorKind::invalid,
+                 .operation = "sqlite.url",
+                 .subject = core::shorten(core::escape_controls(url), 80),
+                 .detail = "expected sqlite:///relative.db or sqlite:////absolute.db, got " + std::string(got)});
+  };
+  const std::size_t scheme = url.find("://");
+  if (scheme == std::string_view::npos) refuse_url("no scheme");
+  const std::string_view rest = url.substr(scheme + 3);
+  if (rest.empty() || rest == "/") return "errand.db";
+  if (rest.front() != '/') refuse_url("a host name");
+  const std::string_view path = rest.substr(1);
+  if (path.find('?') != std::string_view::npos) refuse_url("options after '?', which this scheme has none of");
+  if (path == ":memory:") refuse_url("a database that no other connection can see; use memory:// instead");
+  if (core::escape_controls(path) != path) refuse_url("control characters");
+  return std::string(path);
+}
+
+bool locks_hold_on(long file_system_type) noexcept {
+  constexpr long kCifs = 0xff534d42L, kSmb2 = 0xfe534d42L, kFuse = 0x65735546L, kCeph = 0x00c36400L, kAfs = 0x5346414fL,
+                 kV9fs = 0x01021997L, kLustre = 0x0bd00bd0L, kGfs2 = 0x01161970L, kOcfs2 = 0x7461636fL;
+  constexpr long kUntrusted[] = {NFS_SUPER_MAGIC, SMB_SUPER_MAGIC, kCifs, kSmb2,  kFuse,           kCeph, kAfs,
+                                 kV9fs,           kLustre,         kGfs2, kOcfs2, CODA_SUPER_MAGIC};
+  return std::find(std::begin(kUntrusted), std::end(kUntrusted), file_system_type) == std::end(kUntrusted);
 }
 
 Store::Store(std::string path, Milliseconds patience) : path_(std::move(path)), patience_(patience) {}

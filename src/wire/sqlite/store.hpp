@@ -75,7 +75,11 @@ class StoreUser {
 /// Microseconds since 1970: how times stand in the file.
 std::int64_t now_us() noexcept;
 
-/// The path in sqlite:///relative.db, sqlite:////absolute.db, db+sqlite:///...; "sqlite://" is errand.db.
+/// The path in sqlite:///relative.db, sqlite:////absolute.db, db+sqlite:///...; "sqlite://" is errand.db. Throws
+/// Error{invalid} for a host name, options, ":memory:" and control characters.
 std::string path_of_url(std::string_view url);
+
+/// False for file systems (statfs f_type) of other machines and of user-space programs, whose locks cannot be trusted.
+bool locks_hold_on(long file_system_type) noexcept;
 
 }  // namespace errand::sqlite

@@ -1,0 +1,97 @@
+#include "wire/sqlite/store.hpp"
+#include "support/child.hpp"
+#include "support/folder.hpp"
+
+#include <doctest/doctest.h>
+
+#include <sys/resource.h>
+#include <csignal>
+
+using namespace errand;
+using namespace errand::sqlite;
+
+namespace {
+std::int64_t number(Database& database, const char* sql) {
+  Query query = database.query(sql);
+  return query.step() ? query.integer(0) : -1;
+}
+}  // namespace
+
+TEST_CASE("URLs name a file as SQLAlchemy's do") {
+  CHECK(path_of_url("sqlite://") == "errand.db");
+  CHECK(path_of_url("sqlite:///") == "errand.db");
+  CHECK(path_of_url("sqlite:///jobs.db") == "jobs.db");
+  CHECK(path_of_url("sqlite:////var/lib/errand/jobs.db") == "/var/lib/errand/jobs.db");
+  CHECK(path_of_url("db+sqlite:///results.db") == "results.db");
+  CHECK(path_of_url("sqlite:///with blank.db") == "with blank.db");
+  for (const char* wrong :
+       {"sqlite://host/x.db", "sqlite:///x.db?timeout=5", "sqlite:///:memory:", "sqlite:///a\nb", "x.db"}) {
+    CAPTURE(wrong);
+    CHECK_THROWS_AS(path_of_url(wrong), Error);
+  }
+}
+
+// F041: what a sender was told is safe must survive the power.
+TEST_CASE("F041_every connection writes through a log and waits for the disk") {
+  const testing::Folder folder;
+  Store store(folder.file());
+  CHECK(number(store.database(), "PRAGMA synchronous") == 2);
+  Query mode = store.database().query("PRAGMA journal_mode");
+  REQUIRE(mode.step());
+  CHECK(mode.text(0) == "wal");
+}
+
+TEST_CASE("F080_network and user-space file systems are refused, local ones are not") {
+  for (const long type : {0x6969L, 0x517bL, 0xff534d42L, 0xfe534d42L, 0x65735546L, 0x01021997L}) {
+    CAPTURE(type);
+    CHECK_FALSE(locks_hold_on(type));
+  }
+  for (const long type : {0xef53L, 0x58465342L, 0x9123683eL, 0x01021994L, 0x794c7630L,
+                          0x2fc12fc1L}) {  // ext, xfs, btrfs, tmpfs, overlay, zfs
+    CAPTURE(type);
+    CHECK(locks_hold_on(type));
+  }
+}
+
+TEST_CASE("F145_a store of a newer Errand is refused and named by its version") {
+  const testing::Folder folder;
+  {
+    Store(folder.file()).database().execute("PRAGMA user_version = 7");
+  }
+  try {
+    Store(folder.file()).database();
+    FAIL("accepted");
+  } catch (const Error& error) {
+    CHECK(error.kind() == ErrorKind::conflict);
+    CHECK(error.detail().find("got 7") != std::string::npos);
+  }
+}
+
+// A limit on the size of files stands for the disk that fails. In a process of its own, since the limit is the
+// process's.
+TEST_CASE("F075_after input or output has failed the store opens the file anew") {
+  const testing::Folder folder;
+  testing::Child child([&](const testing::Child::Say& say) {
+    signal(SIGXFSZ, SIG_IGN);
+    Store store(folder.file());
+    store.database().execute("CREATE TABLE filler (x)");
+    const rlimit tight{300'000, RLIM_INFINITY};
+    if (setrlimit(RLIMIT_FSIZE, &tight) != 0) return 1;
+    try {
+      Transaction transaction(store.database());
+      store.database().query("INSERT INTO filler VALUES (randomblob(1000000))").run();
+      transaction.commit();
+      return 2;
+    } catch (const Error& error) {
+      say(std::string(to_string(error.kind())));
+    }
+    const rlimit wide{RLIM_INFINITY, RLIM_INFINITY};
+    if (setrlimit(RLIMIT_FSIZE, &wide) != 0) return 3;
+    if (store.database().broken()) return 4;
+    store.database().query("INSERT INTO filler VALUES (randomblob(1000000))").run();
+    return number(store.database(), "SELECT count(*) FROM filler") == 1 ? 0 : 5;
+  });
+  const std::string kind = child.line();
+  CHECK((kind == "unavailable" || kind == "in doubt"));
+  CHECK(child.wait() == 0);
+}
