@@ -26,6 +26,7 @@ constexpr Milliseconds kLookAgain{100};        // and then after this pause
 constexpr Milliseconds kReconnectJitter{200};  // spreads the workers of a server that came back
 constexpr std::size_t kMostAtOnce = 500;       // bound by Lua's stack
 constexpr Milliseconds kShortest{100};
+constexpr Milliseconds kSoon{1};  // what is due by the server's clock, but not quite
 
 std::vector<std::string> lists_of(const Keys& keys, const std::vector<std::string>& queues) {
   std::vector<std::string> lists;
@@ -175,10 +176,13 @@ void RedisConsumer::take_in(const Reply& reply) {
         std::clamp<std::int64_t>(std::stoll(due) - now_us, 0, Microseconds(std::chrono::hours(24)).count());
     due_at_ = std::chrono::steady_clock::now() + Microseconds{left};
   }
-  // One key of another type must not stop the other queues.
+  // One key of another type must not stop the other queues, nor keep this one awake.
+  SteadyPoint not_before = std::chrono::steady_clock::now() + kSoon;
   if (const std::string& refused = reply.elements[3].text; !refused.empty()) {
     log::limited(log::Level::error, "redis.fetch", refused);
+    not_before += kLookAgain;
   }
+  if (reply.elements.size() == kHead) due_at_ = std::max(due_at_, not_before);
   const std::uint64_t first = std::stoull(reply.elements[2].text);
   deliveries_.reserve((reply.elements.size() - kHead) / kEach);
   for (std::size_t at = kHead; at + kEach <= reply.elements.size(); at += kEach) {

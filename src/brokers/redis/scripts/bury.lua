@@ -8,6 +8,7 @@ if ARGV[3] == '' then
   local until_us = redis.call('ZSCORE', KEYS[3], ARGV[1])
   if not until_us or tonumber(until_us) >= time[1] * 1000000 + time[2] then return '0' end
 end
+redis.call('ZREM', KEYS[2], '')  -- lets a server without memory change scores; see extend.lua
 local found = redis.call('HSCAN', KEYS[1], ARGV[2], 'COUNT', 500)
 for i = 1, #found[2], 2 do
   local token, owner = string.match(found[2][i + 1], '^(%d+)|([^|]*)|')

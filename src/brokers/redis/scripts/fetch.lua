@@ -20,21 +20,28 @@ local kEnoughBytes = 8 * 1024 * 1024
 
 local function key_of(queue, step) return KEYS[7 + (queue - 1) * (steps + 1) + step] end
 
--- An entry is: list key, line end, what makes it unique, line end, envelope. Removing first is what a server without
--- memory allows, and then it allows the rest.
+-- A key that is no list is told and passed over: it must not stop the other queues, and nothing is lost by it.
+local refused = ''
+
+-- An entry is: list key, line end, what makes it unique, line end, envelope. A server without memory refuses a push as
+-- the first write of a script, but not after a removal, and moving needs no more memory than it frees.
 for queue = 1, queues do
   local parked = key_of(queue, 0)
   for _, entry in ipairs(redis.call('ZRANGEBYSCORE', parked, '-inf', now, 'LIMIT', 0, kDueAtOnce)) do
     local a = string.find(entry, '\n', 1, true)
     local b = a and string.find(entry, '\n', a + 1, true)
+    redis.call('ZREM', parked, '')
+    local pushed = b and redis.pcall('LPUSH', string.sub(entry, 1, a - 1), string.sub(entry, b + 1))
+    if type(pushed) == 'table' then
+      refused = string.sub(entry, 1, a - 1) .. ': ' .. pushed.err
+      break
+    end
     redis.call('ZREM', parked, entry)
-    if b then redis.call('LPUSH', string.sub(entry, 1, a - 1), string.sub(entry, b + 1)) end
   end
 end
 
 -- Few at a time while they are large, so that the answer stays within what a reader accepts.
--- A key that is no list is told and passed over: it must not stop the other queues.
-local messages, from, lists, bytes, refused = {}, {}, {}, 0, ''
+local messages, from, lists, bytes = {}, {}, {}, 0
 for step = 1, steps do
   for queue = 1, queues do
     local list = key_of(queue, step)

@@ -7,18 +7,22 @@
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 local moved = 0
+redis.call('ZREM', KEYS[4], '')  -- lets a server without memory push what it frees below; see extend.lua
 for i = 1, #ARGV, 4 do
   local tag, record = ARGV[i], ARGV[i + 1]
   local over = redis.call('ZSCORE', KEYS[4], tag)
   if over and tonumber(over) <= now and redis.call('HGET', KEYS[3], tag) == record then
-    local there = redis.call('HDEL', KEYS[1], tag) + redis.call('HDEL', KEYS[5], tag)
-    if there > 0 then
-      redis.call('RPUSH', ARGV[i + 2], ARGV[i + 3])
-      moved = moved + 1
+    local there = redis.call('HEXISTS', KEYS[1], tag) + redis.call('HEXISTS', KEYS[5], tag) > 0
+    -- A list that has become something else keeps its message here.
+    local pushed = there and redis.pcall('RPUSH', ARGV[i + 2], ARGV[i + 3])
+    if type(pushed) ~= 'table' then
+      if there then moved = moved + 1 end
+      redis.call('HDEL', KEYS[1], tag)
+      redis.call('HDEL', KEYS[5], tag)
+      redis.call('ZREM', KEYS[2], tag)
+      redis.call('HDEL', KEYS[3], tag)
+      redis.call('ZREM', KEYS[4], tag)
     end
-    redis.call('ZREM', KEYS[2], tag)
-    redis.call('HDEL', KEYS[3], tag)
-    redis.call('ZREM', KEYS[4], tag)
   end
 end
 return moved

@@ -4,6 +4,7 @@
 -- KEYS  unacked, held, leases, lease index, owners, lock
 -- ARGV  who asks, most messages, period in ms
 -- Returns {{dead owner, ...}, {tag, lease record, "u" | "h", stored value, ...}}; nothing when it was not our turn.
+redis.call('ZREM', KEYS[4], '')  -- lets a server without memory take the lock; see extend.lua
 if not redis.call('SET', KEYS[6], ARGV[1], 'NX', 'PX', ARGV[3]) then return {{}, {}} end
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]

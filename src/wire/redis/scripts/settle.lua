@@ -99,7 +99,9 @@ for first = 1, results, kAtOnce do
   end
 end
 
--- Settlements.
+-- Settlements. Where nothing new is written, a server without memory may take messages back: it refuses a push as the
+-- first write of a script, but not after a removal.
+if follow_ups == 0 and results == 0 and #moving > 0 then redis.call('HDEL', KEYS[5], '') end
 for _, start in ipairs(moving) do
   for i = 1, tonumber(ARGV[start]) do write(start + 4 * i - 3) end
 end
