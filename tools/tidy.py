@@ -33,7 +33,7 @@ THIRD_PARTY = {
     "toml.hpp": ("src/config/",),
     "openssl/": ("src/core/", "src/net/", "src/protocol/"),
     "hiredis/": ("bench/",),
-    "sqlite3.h": ("src/wire/sqlite/", "bench/"),
+    "sqlite3.h": ("src/wire/sqlite/", "bench/", "tests/conformance/"),
     "zlib.h": ("src/protocol/",),
     "bzlib.h": ("src/protocol/",),
     "lzma.h": ("src/protocol/",),
