@@ -126,21 +126,19 @@ TEST_CASE("a chord stands in Celery's keys until it is complete") {
   CHECK(done.results == std::vector<std::string>{"2", "4"});
   CHECK(rig.raw.call({"EXISTS", "celery-taskset-meta-g.j", "celery-taskset-meta-g.s", "celery-taskset-meta-g.t"})
             .integer == 0);
-  CHECK_FALSE(rig.backend.chord_part_done("g", {"a", "SUCCESS", "2", 0}).complete);
+  CHECK_FALSE(rig.backend.chord_part_done("g", {"b", "SUCCESS", "4", 1}).complete);
 }
 
 // Its worker died after the chord was taken and before the body was sent: the chord must not be lost with it.
-TEST_CASE("F019_the member that completed a chord may take it again after a while, and nobody else") {
+TEST_CASE("F019_the member that completed a chord is told so again, and nobody else") {
   Rig rig;
   if (!rig.server.runs()) return;
   rig.backend.set_chord_size("g", 1);
   CHECK(rig.backend.chord_part_done("g", {"a", "SUCCESS", "2", 0}).complete);
-  rig.raw.call({"ZADD", "celery-taskset-meta-g.done", "-1000000", "by \"a\""});  // long ago
   CHECK_FALSE(rig.backend.chord_part_done("g", {"b", "SUCCESS", "2", 1}).complete);
   const auto again = rig.backend.chord_part_done("g", {"a", "SUCCESS", "2", 0});
   CHECK(again.complete);
   CHECK(again.results == std::vector<std::string>{"2"});
-  CHECK_FALSE(rig.backend.chord_part_done("g", {"a", "SUCCESS", "2", 0}).complete);
 }
 
 TEST_CASE("a chord with added members waits for them, and one with a saved header takes the members' results") {

@@ -3,23 +3,15 @@
 --
 -- KEYS  .j (sorted set of parts), .t (members added), .s (size), the saved group, .done (ours: a taken chord's parts)
 -- ARGV  score, the member's id as JSON text, part, seconds to live
--- Returns nothing, or {saved group or "", part, ...} to the one that completes it. The member that completed it may
--- take it again after a while: its worker may have died before the body was sent, and its message came once more.
-local kAgainAfter = 20 * 1000000
+-- Returns nothing, or {saved group or "", part, ...} to the one that completes it. The member that completed it is
+-- told so again whenever it asks: its worker may have died, or lost its connection, before the body was sent.
 local mine = 'by ' .. ARGV[2]
-local time = redis.call('TIME')
-local now = time[1] * 1000000 + time[2]
 local function taken()
   local out = redis.call('ZRANGE', KEYS[5], 1, -1)
   table.insert(out, 1, redis.call('GET', KEYS[4]) or '')
   return out
 end
-local before = redis.call('ZSCORE', KEYS[5], mine)
-if before then
-  if now + tonumber(before) < kAgainAfter then return false end
-  redis.call('ZADD', KEYS[5], -now, mine)
-  return taken()
-end
+if redis.call('ZSCORE', KEYS[5], mine) then return taken() end
 local known = false
 local head = '[1, ' .. ARGV[2] .. ','
 for _, part in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], ARGV[1], ARGV[1])) do
@@ -35,7 +27,7 @@ end
 -- Celery deletes the keys after it has sent the body. They go now, so that no Python worker finds the chord complete
 -- as well; the parts stay under another name for the case above.
 redis.call('RENAME', KEYS[1], KEYS[5])
-redis.call('ZADD', KEYS[5], -now, mine)  -- before every part
+redis.call('ZADD', KEYS[5], '-inf', mine)  -- before every part
 redis.call('EXPIRE', KEYS[5], ARGV[4])
 redis.call('DEL', KEYS[2], KEYS[3])
 return taken()
