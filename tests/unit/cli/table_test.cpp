@@ -1,6 +1,7 @@
 #include "cli/arguments.hpp"
 #include "cli/help.hpp"
 #include "config/setting.hpp"
+#include "support/source_dir.hpp"
 
 #include <doctest/doctest.h>
 
@@ -161,7 +162,7 @@ TEST_CASE("completion and manual name every command, option and variable") {
 }
 
 TEST_CASE("docs/cli.md is what the table says") {
-  const std::string path = std::string(ERRAND_SOURCE_DIR) + "/docs/cli.md";
+  const std::string path = testing::source_dir() + "/docs/cli.md";
   if (const char* update = std::getenv("ERRAND_UPDATE_GOLDEN"); update != nullptr && *update != '\0')
     std::ofstream(path) << cli_markdown();
   std::ifstream file(path);

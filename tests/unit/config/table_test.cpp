@@ -1,5 +1,6 @@
 #include "config/convert.hpp"
 #include "config/document.hpp"
+#include "support/source_dir.hpp"
 
 #include <doctest/doctest.h>
 
@@ -44,7 +45,7 @@ TEST_CASE("Celery's settings that do not exist here are known under old and new 
 }
 
 TEST_CASE("docs/configuration.md is what the table says") {
-  const std::string path = std::string(ERRAND_SOURCE_DIR) + "/docs/configuration.md";
+  const std::string path = testing::source_dir() + "/docs/configuration.md";
   if (const char* update = std::getenv("ERRAND_UPDATE_GOLDEN"); update != nullptr && *update != '\0')
     std::ofstream(path) << configuration_markdown();
   std::ifstream file(path);

@@ -1,6 +1,8 @@
 #pragma once
 // Reads the vectors of tests/golden.
 
+#include "support/source_dir.hpp"
+
 #include <errand/value.hpp>
 
 #include <fstream>
@@ -11,7 +13,7 @@
 namespace errand::golden {
 
 inline Value load(const std::string& name) {
-  const std::string path = std::string(ERRAND_SOURCE_DIR) + "/tests/golden/" + name;
+  const std::string path = testing::source_dir() + "/tests/golden/" + name;
   std::ifstream file(path);
   if (!file) throw std::runtime_error("cannot open " + path);
   std::ostringstream text;
