@@ -26,9 +26,10 @@ def cached(name):
 
 
 def run(*command, **kwargs):
-    done = subprocess.run([str(part) for part in command], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    """Runs, and returns what went to standard output."""
+    done = subprocess.run([str(part) for part in command], stdin=subprocess.DEVNULL, capture_output=True,
                           text=True, errors="replace", check=False, **{"timeout": 300, **kwargs})
-    assert done.returncode == 0, f"{command[0]} ended with {done.returncode}:\n{done.stdout}"
+    assert done.returncode == 0, f"{command[0]} ended with {done.returncode}:\n{done.stdout}{done.stderr}"
     return done.stdout
 
 
