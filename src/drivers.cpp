@@ -47,8 +47,11 @@ const Driver& driver_for(std::string_view url, bool broker) {
     }
   }
   const std::string_view nearest = core::nearest_word(scheme, known);
-  throw Error({.kind = ErrorKind::invalid, .operation = broker ? "broker" : "result_backend", .subject = redact_url(url),
-               .detail = "expected a URL that starts with one of " + listed + ", got '" + core::escape_controls(core::shorten(scheme, 40)) + "'" +
+  throw Error({.kind = ErrorKind::invalid,
+               .operation = broker ? "broker" : "result_backend",
+               .subject = redact_url(url),
+               .detail = "expected a URL that starts with one of " + listed + ", got '" +
+                         core::escape_controls(core::shorten(scheme, 40)) + "'" +
                          (nearest.empty() ? std::string() : "; did you mean " + std::string(nearest) + "://?")});
 }
 

@@ -19,7 +19,8 @@ inline constexpr errand::Task<std::string(std::string)> fetch_quote{"demo.fetch_
 inline constexpr errand::Task<std::int64_t(std::int64_t)> import_rows{"demo.import_rows", {"rows"}};
 
 /// Refuses what no retry can cure.
-inline constexpr errand::Task<std::string(std::string, std::int64_t)> charge_card{"demo.charge_card", {"card", "cents"}};
+inline constexpr errand::Task<std::string(std::string, std::int64_t)> charge_card{"demo.charge_card",
+                                                                                  {"card", "cents"}};
 
 /// Dies by a signal: its process is lost, the worker and the other tasks are not.
 inline constexpr errand::Task<void()> crash{"demo.crash", {}};

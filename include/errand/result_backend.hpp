@@ -31,13 +31,13 @@ constexpr bool ready(std::string_view s) { return s == success || s == failure |
 struct TaskResult {
   TaskId id;
   std::string state{state::pending};
-  std::string result_json = "null";   ///< return value, progress, or the exception object, as JSON text, carried unread
-  std::string traceback;              ///< "" is written as null
-  std::string children_json = "[]";   ///< array of Celery's result tuples; "null": unknown
-  std::optional<TimePoint> done_at;   ///< set for ready states only
-  std::string group_id;               ///< "" : the field is left out
-  std::string parent_id;              ///< "" : the field is left out
-  std::uint64_t token = 0;            ///< of the delivery that writes; an older one never replaces a newer one
+  std::string result_json = "null";  ///< return value, progress, or the exception object, as JSON text, carried unread
+  std::string traceback;             ///< "" is written as null
+  std::string children_json = "[]";  ///< array of Celery's result tuples; "null": unknown
+  std::optional<TimePoint> done_at;  ///< set for ready states only
+  std::string group_id;              ///< "" : the field is left out
+  std::string parent_id;             ///< "" : the field is left out
+  std::uint64_t token = 0;           ///< of the delivery that writes; an older one never replaces a newer one
   std::uint32_t retries = 0;
 
   /// The extended fields (result_extended), as Celery writes them.
@@ -55,23 +55,23 @@ struct TaskResult {
 struct ChordPart {
   TaskId id;
   std::string state;
-  std::string result_json;             ///< result, or exception object
-  std::optional<std::int64_t> index;   ///< group_index
+  std::string result_json;            ///< result, or exception object
+  std::optional<std::int64_t> index;  ///< group_index
 };
 
 /// Answer to a chord's part: complete means that this caller, and nobody else, sends the body.
 struct ChordProgress {
   bool complete = false;
-  std::vector<std::string> results;    ///< result_json of every member in group_index order, when complete
-  std::string failed_member;           ///< id of the first failed member, when complete and one failed
-  std::string failure_json;            ///< its exception object
+  std::vector<std::string> results;  ///< result_json of every member in group_index order, when complete
+  std::string failed_member;         ///< id of the first failed member, when complete and one failed
+  std::string failure_json;          ///< its exception object
 };
 
 struct BackendTraits {
   std::string_view name;
-  bool pushes = false;        ///< wait() is told, not polling
+  bool pushes = false;  ///< wait() is told, not polling
   bool durable = false;
-  bool chords = false;        ///< chord_part_done works
+  bool chords = false;  ///< chord_part_done works
   bool foreign_readers = false;
   std::size_t max_result_bytes = 0;  ///< 0: no limit of its own
 };

@@ -9,7 +9,8 @@
 namespace errand::pools {
 
 namespace {
-constexpr std::array<std::string_view, 4> kNames{"celery.accumulate", "celery.backend_cleanup", "celery.map", "celery.starmap"};
+constexpr std::array<std::string_view, 4> kNames{"celery.accumulate", "celery.backend_cleanup", "celery.map",
+                                                 "celery.starmap"};
 
 const Value& argument(const Object& kwargs, std::string_view name) {
   const Value* found = kwargs.find(name);
@@ -32,9 +33,12 @@ Value map(const Registry& registry, TaskContext& context, const Object& kwargs, 
 }
 }  // namespace
 
-bool is_builtin(std::string_view task) noexcept { return std::find(kNames.begin(), kNames.end(), task) != kNames.end(); }
+bool is_builtin(std::string_view task) noexcept {
+  return std::find(kNames.begin(), kNames.end(), task) != kNames.end();
+}
 
-Value run_builtin(std::string_view task, const Registry& registry, TaskContext& context, const Array& args, const Object& kwargs) {
+Value run_builtin(std::string_view task, const Registry& registry, TaskContext& context, const Array& args,
+                  const Object& kwargs) {
   if (task == "celery.map") return map(registry, context, kwargs, false);
   if (task == "celery.starmap") return map(registry, context, kwargs, true);
   if (task == "celery.backend_cleanup") return Value();  // stores expire results by themselves
@@ -42,7 +46,8 @@ Value run_builtin(std::string_view task, const Registry& registry, TaskContext& 
     const Value* index = kwargs.find("index");
     if (index == nullptr || index->is_null()) return Value(args);
     const std::int64_t at = index->as_integer();
-    if (at < 0 || static_cast<std::size_t>(at) >= args.size()) throw TaskError("IndexError", "tuple index out of range");
+    if (at < 0 || static_cast<std::size_t>(at) >= args.size())
+      throw TaskError("IndexError", "tuple index out of range");
     return args[static_cast<std::size_t>(at)];
   }
   throw TaskError("NotRegistered", std::string(task), "celery.exceptions");

@@ -9,6 +9,7 @@ namespace errand::pools {
 
 bool is_builtin(std::string_view task) noexcept;
 /// Runs it. Throws what its inner task throws.
-Value run_builtin(std::string_view task, const Registry& registry, TaskContext& context, const Array& args, const Object& kwargs);
+Value run_builtin(std::string_view task, const Registry& registry, TaskContext& context, const Array& args,
+                  const Object& kwargs);
 
 }  // namespace errand::pools

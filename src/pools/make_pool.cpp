@@ -16,7 +16,9 @@ std::unique_ptr<Pool> make_pool(std::string_view name, PoolOptions options) {
     return std::make_unique<pools::ThreadPool>(std::move(options), "solo");
   }
   const std::string_view nearest = core::nearest_word(name, {"prefork", "threads", "solo"});
-  throw Error({.kind = ErrorKind::invalid, .operation = "pool", .subject = std::string(name),
+  throw Error({.kind = ErrorKind::invalid,
+               .operation = "pool",
+               .subject = std::string(name),
                .detail = "expected prefork, threads or solo" +
                          (nearest.empty() ? std::string() : "; did you mean " + std::string(nearest) + "?")});
 }

@@ -2,8 +2,8 @@
 
 #include "core/log.hpp"
 
-#include <algorithm>
 #include <unistd.h>
+#include <algorithm>
 
 namespace errand::pools {
 

@@ -1,7 +1,7 @@
 #include "worker/node_name.hpp"
 
-#include <array>
 #include <unistd.h>
+#include <array>
 
 namespace errand::worker {
 
@@ -21,10 +21,18 @@ std::string replace(std::string_view text, std::string_view name, std::string_vi
       continue;
     }
     switch (text[++i]) {
-      case 'h': out += host; break;
-      case 'n': out += name; break;
-      case 'd': out += dot == std::string_view::npos ? std::string_view{} : host.substr(dot + 1); break;
-      case '%': out += '%'; break;
+      case 'h':
+        out += host;
+        break;
+      case 'n':
+        out += name;
+        break;
+      case 'd':
+        out += dot == std::string_view::npos ? std::string_view{} : host.substr(dot + 1);
+        break;
+      case '%':
+        out += '%';
+        break;
       default:
         out += '%';
         out += text[i];

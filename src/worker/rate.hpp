@@ -16,7 +16,7 @@ class RateGate {
   std::optional<TimePoint> take(Now now);
 
  private:
-  std::chrono::nanoseconds interval_{0};  // zero: no limit
+  std::chrono::nanoseconds interval_{0};       // zero: no limit
   SteadyPoint next_ = SteadyPoint::min();      // when the next token falls due
   SteadyPoint promised_ = SteadyPoint::min();  // the last token somebody was told to come back for
 };

@@ -2,14 +2,14 @@
 
 #include <errand/error.hpp>
 
-#include <cerrno>
-#include <csignal>
-#include <cstdint>
-#include <cstring>
 #include <poll.h>
 #include <sys/eventfd.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
+#include <cerrno>
+#include <csignal>
+#include <cstdint>
+#include <cstring>
 
 namespace errand::worker {
 

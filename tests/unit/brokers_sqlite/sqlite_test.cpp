@@ -2,17 +2,17 @@
 
 #include <doctest/doctest.h>
 
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
 #include <atomic>
 #include <csignal>
 #include <cstdlib>
-#include <fcntl.h>
 #include <filesystem>
 #include <fstream>
 #include <set>
-#include <sys/stat.h>
-#include <sys/wait.h>
 #include <thread>
-#include <unistd.h>
 
 using namespace errand;
 using namespace std::chrono_literals;
@@ -132,7 +132,8 @@ TEST_CASE("requeue puts a message in front, dead letters keep it, requeued lette
   reader->settle(std::vector{Settlement{.receipt = first.receipt, .kind = Settlement::Kind::requeue}});
   const Delivery again = reader->next(1, Deadline::after(5s))[0];
   CHECK(id_of(again) == "a");
-  reader->settle(std::vector{Settlement{.receipt = again.receipt, .kind = Settlement::Kind::dead_letter, .reason = "UNKNOWN_TASK", .detail = "why"}});
+  reader->settle(std::vector{Settlement{
+      .receipt = again.receipt, .kind = Settlement::Kind::dead_letter, .reason = "UNKNOWN_TASK", .detail = "why"}});
   const auto letters = broker.dead_letters("q", 10, "");
   REQUIRE(letters.size() == 1);
   CHECK(letters[0].reason == "UNKNOWN_TASK");
@@ -167,7 +168,8 @@ TEST_CASE("F008_a message over the limit is refused before anything is written")
   sqlite::SqliteBroker broker(folder.file(), TransportOptions{.max_message_bytes = 100});
   Envelope large = envelope("large");
   large.message.body.resize(101);
-  CHECK_THROWS_WITH_AS(broker.publish(std::vector{envelope("a"), large}), doctest::Contains("max_message_bytes"), Error);
+  CHECK_THROWS_WITH_AS(broker.publish(std::vector{envelope("a"), large}), doctest::Contains("max_message_bytes"),
+                       Error);
   CHECK(broker.inspect("q").ready == 0);
 }
 
@@ -200,8 +202,10 @@ TEST_CASE("F073_processes that share a file lose and double nothing") {
       while (!done) {
         std::vector<Settlement> settlements;
         for (const Delivery& delivery : reader->next(17, Deadline::after(20s))) {
-          if (id_of(delivery) == "stop") done = true;
-          else taken << id_of(delivery) << '\n';
+          if (id_of(delivery) == "stop")
+            done = true;
+          else
+            taken << id_of(delivery) << '\n';
           settlements.push_back(ack(delivery));
         }
         if (settlements.empty()) done = true;
@@ -274,7 +278,8 @@ TEST_CASE("F077_files that are no store of ours are refused and left as they are
   CHECK(refusal(notes) == ErrorKind::conflict);
   CHECK(std::filesystem::file_size(notes) == 4096);
   CHECK(refusal(write_file("short.db", "SQLite")) == ErrorKind::conflict);
-  CHECK(refusal(write_file("header.db", std::string("SQLite format 3\0", 16) + std::string(500, '\xff'))) == ErrorKind::conflict);
+  CHECK(refusal(write_file("header.db", std::string("SQLite format 3\0", 16) + std::string(500, '\xff'))) ==
+        ErrorKind::conflict);
   {
     sqlite::Database other(folder.path + "/other.db", 100ms);
     other.execute("CREATE TABLE mine (x)");
@@ -295,7 +300,8 @@ TEST_CASE("S42_new files are readable by their owner only") {
   sqlite::SqliteBroker(folder.file(), {}).queues();
   for (const auto& entry : std::filesystem::directory_iterator(folder.path)) {
     CAPTURE(entry.path().string());
-    CHECK((entry.status().permissions() & (std::filesystem::perms::group_all | std::filesystem::perms::others_all)) == std::filesystem::perms::none);
+    CHECK((entry.status().permissions() & (std::filesystem::perms::group_all | std::filesystem::perms::others_all)) ==
+          std::filesystem::perms::none);
   }
 }
 
@@ -310,7 +316,8 @@ TEST_CASE("F074_a full disk refuses new messages and damages nothing") {
   bool refused = false;
   try {
     sqlite::Transaction transaction(database);
-    database.query("INSERT INTO message (queue, urgency, meta, body, sent_at) VALUES (1, 0, '{}', zeroblob(200000), 0)").run();
+    database.query("INSERT INTO message (queue, urgency, meta, body, sent_at) VALUES (1, 0, '{}', zeroblob(200000), 0)")
+        .run();
     transaction.commit();
   } catch (const Error& error) {
     refused = error.kind() == ErrorKind::overloaded;

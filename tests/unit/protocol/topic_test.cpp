@@ -36,7 +36,9 @@ TEST_CASE("a binding is three parts, each of which may be empty") {
   CHECK(format_binding(binding) == "task.#\x06\x16^task\\..*?$\x06\x16q1");
   CHECK(parse_binding(format_binding(binding)) == binding);
   CHECK(parse_binding("\x06\x16\x06\x16w1") == Binding{"", "", "w1"});
-  CHECK_FALSE(parse_binding("celery\x06\x16" "celery"));
+  CHECK_FALSE(
+      parse_binding("celery\x06\x16"
+                    "celery"));
   CHECK(binding_matches("topic", binding, "task.a"));
   CHECK_FALSE(binding_matches("topic", binding, "task"));
   CHECK(binding_matches("fanout", {"", "", "q"}, "anything"));

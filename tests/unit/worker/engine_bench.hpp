@@ -117,10 +117,18 @@ class EngineBench {
       if (entry->result) text += " " + entry->result->state;
       if (entry->settlement) {
         switch (entry->settlement->kind) {
-          case Settlement::Kind::ack: text += " ack"; break;
-          case Settlement::Kind::requeue: text += " requeue"; break;
-          case Settlement::Kind::park: text += " park"; break;
-          case Settlement::Kind::dead_letter: text += " dead:" + entry->settlement->reason; break;
+          case Settlement::Kind::ack:
+            text += " ack";
+            break;
+          case Settlement::Kind::requeue:
+            text += " requeue";
+            break;
+          case Settlement::Kind::park:
+            text += " park";
+            break;
+          case Settlement::Kind::dead_letter:
+            text += " dead:" + entry->settlement->reason;
+            break;
         }
       }
       return text;
