@@ -15,6 +15,7 @@ target_link_libraries(errand_warnings INTERFACE errand_hardening)
 target_compile_definitions(errand_warnings INTERFACE $<$<CONFIG:Debug>:_GLIBCXX_ASSERTIONS>)
 
 if(ERRAND_SANITIZE)
-  add_compile_options(-fsanitize=${ERRAND_SANITIZE} -fno-omit-frame-pointer)
+  # A report ends the program: one that goes on may end with success.
+  add_compile_options(-fsanitize=${ERRAND_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer)
   add_link_options(-fsanitize=${ERRAND_SANITIZE})
 endif()

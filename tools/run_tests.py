@@ -75,14 +75,14 @@ def run(command, log, limit, show=True, **kwargs):
     return code, "".join(lines)
 
 
-def run_programs(build, results, jobs, extra):
+def run_programs(build, results, jobs, environment, extra):
     """CTest programs. A program that dies before its summary is one failure."""
     junit = results / "ctest.xml"
     junit.unlink(missing_ok=True)
     code, _ = run(["ctest", "--test-dir", str(build), "--parallel", str(jobs), "--output-junit", str(junit),
                    "--output-on-failure", "--timeout", str(PROGRAM_LIMIT),
                    "--test-output-size-passed", "10000000", "--test-output-size-failed", "10000000", *extra],
-                  results / "ctest.log", LEVEL_LIMIT)
+                  results / "ctest.log", LEVEL_LIMIT, env=environment)
     count = Count()
     if not junit.exists():
         print("ctest left no report")
@@ -136,6 +136,36 @@ def run_tidy(results):
     return count
 
 
+def sanitizers(build):
+    """What the build folder was compiled with: 'address,undefined', 'thread' or ''."""
+    cache = build / "CMakeCache.txt"
+    found = re.search(r"^ERRAND_SANITIZE:\w+=(.*)$", cache.read_text(), re.MULTILINE) if cache.exists() else None
+    return found.group(1) if found else ""
+
+
+def sanitizer_environment(reports):
+    """Reports go to files: the one of a child process whose output nobody reads is found as well. Signals are left to
+    the program, whose tasks crash on purpose and whose own handlers write down why. A task of a test may ask for more
+    memory than there is: it gets a null pointer, as without a sanitizer."""
+    reports.mkdir(parents=True, exist_ok=True)
+    for old in reports.iterdir():
+        old.unlink()
+    common = f"log_path={reports}/report:handle_segv=0:handle_sigbus=0:handle_sigfpe=0:handle_sigill=0:handle_abort=0"
+    return {"ASAN_OPTIONS": f"{common}:detect_leaks=1:detect_stack_use_after_return=1:allocator_may_return_null=1",
+            "UBSAN_OPTIONS": f"{common}:print_stacktrace=1",
+            "TSAN_OPTIONS": f"{common}:halt_on_error=0:second_deadlock_stack=1:die_after_fork=0",
+            "LSAN_OPTIONS": "print_suppressions=0"}
+
+
+def sanitizer_reports(reports):
+    """Each report is a failure. Prints the first lines of each, and where the rest is."""
+    found = sorted(path for path in reports.iterdir() if path.stat().st_size > 0)
+    for path in found:
+        text = path.read_text(errors="replace").splitlines()
+        print("\n".join(text[:40]), f"\n... {path}" if len(text) > 40 else "")
+    return Count(failed=len(found)) if found else Count(passed=1)
+
+
 def main():
     parser = argparse.ArgumentParser(prog="./dev test", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("levels", nargs="*", metavar="LEVEL", help=", ".join(LEVELS))
@@ -161,6 +191,9 @@ def main():
     environment = dict(os.environ, ERRAND=str(build / "errand"), ERRAND_PROGRAM=str(build / "errand"),
                        ERRAND_BUILD_DIR=str(build),
                        PATH=f"{build}{os.pathsep}{os.environ['PATH']}", PYTHONDONTWRITEBYTECODE="1")
+    reports = results / "sanitizer"
+    if sanitizers(build):
+        environment.update(sanitizer_environment(reports), ERRAND_SANITIZE=sanitizers(build))
     total = Count()
     lines = []
     for level, folder in LEVELS.items():
@@ -169,7 +202,7 @@ def main():
         begin = time.monotonic()
         print(f"\n-- {level}", flush=True)
         if level == "unit":
-            count = run_programs(build, results, options.jobs, extra)
+            count = run_programs(build, results, options.jobs, environment, extra)
         elif level == "tidy":
             count = run_tidy(results)
         elif (ROOT / "tests" / folder).is_dir():
@@ -177,6 +210,10 @@ def main():
         else:
             continue
         lines.append(f"{level:8} {count} ({time.monotonic() - begin:.0f} s)")
+        total.add(count)
+    if sanitizers(build):
+        count = sanitizer_reports(reports)
+        lines.append(f"{'reports':8} {count.failed or 'no'} of {sanitizers(build)}")
         total.add(count)
     print("\n" + "\n".join(lines))
     if total.passed + total.failed == 0:

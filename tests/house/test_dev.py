@@ -12,7 +12,7 @@ def dev(*arguments, cwd=ROOT):
     return subprocess.run([str(ROOT / "dev"), *arguments], cwd=cwd, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
 
 
-@pytest.mark.parametrize("command", ["setup", "build", "demo", "test", "check", "bench", "format"])
+@pytest.mark.parametrize("command", ["setup", "build", "demo", "test", "sanitize", "check", "bench", "format"])
 def test_help_names_every_command(command):
     done = dev("help")
     assert done.returncode == 0
