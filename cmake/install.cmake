@@ -4,7 +4,7 @@ include(CMakePackageConfigHelpers)
 install(TARGETS errand EXPORT errand ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
 install(TARGETS errand_program RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 install(DIRECTORY include/errand DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} FILES_MATCHING PATTERN "*.hpp" PATTERN "*.ipp")
-install(FILES LICENSE README.md CHANGELOG.md DESTINATION ${CMAKE_INSTALL_DOCDIR})
+install(FILES LICENSE README.md CHANGELOG.md packaging/errand.service DESTINATION ${CMAKE_INSTALL_DOCDIR})
 
 set(errand_cmake_dir ${CMAKE_INSTALL_LIBDIR}/cmake/errand)
 install(EXPORT errand NAMESPACE errand:: DESTINATION ${errand_cmake_dir} FILE errandTargets.cmake)
