@@ -25,10 +25,7 @@ LENGTH_AIM, LENGTH_LIMIT = 400, 900
 
 # Third-party header prefix -> folders that may include it, in .cpp files only ("": any .cpp of ours).
 THIRD_PARTY = {
-    "fmt/": ("",),
-    "spdlog/": ("",),
     "doctest/": ("tests/",),
-    "CLI/": ("src/cli/",),
     "toml++/": ("src/config/",),
     "toml.hpp": ("src/config/",),
     "openssl/": ("src/core/", "src/net/", "src/protocol/"),
