@@ -113,7 +113,7 @@ Converted from_list(const Setting& setting, const std::vector<std::string_view>&
 
 }  // namespace
 
-std::string quoted(std::string_view text) {
+std::string Quoted::operator()(std::string_view text) const {
   return "\"" + core::shorten(core::escape_controls(log::redact(text.substr(0, 4 * kMostShown))), kMostShown) + "\"";
 }
 

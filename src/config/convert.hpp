@@ -33,8 +33,12 @@ Value fallback(const Setting& setting);
 /// What is wrong with a queue's name; "" when nothing is. The same rule for every place that takes one.
 std::string queue_name_mistake(std::string_view name);
 
-/// `"text"` as printed in messages: one line, at most 60 bytes, secrets masked.
-std::string quoted(std::string_view text);
+/// quoted(text): `"text"` as printed in messages: one line, at most 60 bytes, secrets masked. An object, not a
+/// function: for a function the namespace of a std::string is searched too, and std::quoted is found there.
+struct Quoted {
+  std::string operator()(std::string_view text) const;
+};
+inline constexpr Quoted quoted;
 /// "integer 7", "text "four"", "array": what came, for messages.
 std::string describe(const Value& value);
 

@@ -65,11 +65,12 @@ bool flag_member(const Value& from, const char* name, const std::string& where) 
   return *found->if_bool();
 }
 
-const Object& object_member(const Value& from, const char* name, const std::string& where) {
+const Object& object_member(const Value& from, const char* name, std::string_view where) {
   const Value* found = from.find(name);
   if (found == nullptr || found->if_object() == nullptr) {
-    refuse(where + "." + name, "expected object, got " +
-                                   (found == nullptr ? std::string("nothing") : std::string(kind_name(found->kind()))));
+    refuse(
+        std::string(where) + "." + name,
+        "expected object, got " + (found == nullptr ? std::string("nothing") : std::string(kind_name(found->kind()))));
   }
   return *found->if_object();
 }
