@@ -27,7 +27,10 @@ LEVELS = {
     "interop": "interop",
     "e2e": "e2e",
     "tidy": "tidy",
+    "sanitized": None,  # CI's slice of ./dev sanitize, in a build folder of its own
 }
+# What that slice is: see `sanitized_tests` in tests/CMakeLists.txt.
+SANITIZED = ["-R", r"^(unit\.|conformance|fuzz\.)"]
 # A level that hangs is a failure, not a hung CI run. Seconds.
 LEVEL_LIMIT = 2700
 PROGRAM_LIMIT = 600
@@ -166,10 +169,20 @@ def sanitizer_reports(reports):
     return Count(failed=len(found)) if found else Count(passed=1)
 
 
+def run_sanitized(build, jobs, environment):
+    results = build / "test-results"
+    reports = results / "sanitizer"
+    settings = dict(environment, ERRAND_SANITIZE=sanitizers(build), **sanitizer_environment(reports))
+    count = run_programs(build, results, jobs, settings, SANITIZED)
+    count.add(sanitizer_reports(reports))
+    return count
+
+
 def main():
     parser = argparse.ArgumentParser(prog="./dev test", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("levels", nargs="*", metavar="LEVEL", help=", ".join(LEVELS))
     parser.add_argument("--build", type=pathlib.Path, default=ROOT / "build/release")
+    parser.add_argument("--sanitized", type=pathlib.Path, help="build folder of the level 'sanitized'; without it, none is run")
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
     parser.add_argument("--list", action="store_true", help="print the levels")
     arguments = sys.argv[1:]
@@ -192,11 +205,12 @@ def main():
                        ERRAND_BUILD_DIR=str(build),
                        PATH=f"{build}{os.pathsep}{os.environ['PATH']}", PYTHONDONTWRITEBYTECODE="1")
     reports = results / "sanitizer"
+    levels = {level: folder for level, folder in LEVELS.items() if level != "sanitized" or options.sanitized}
     if sanitizers(build):
         environment.update(sanitizer_environment(reports), ERRAND_SANITIZE=sanitizers(build))
     total = Count()
     lines = []
-    for level, folder in LEVELS.items():
+    for level, folder in levels.items():
         if options.levels and level not in options.levels:
             continue
         begin = time.monotonic()
@@ -205,6 +219,8 @@ def main():
             count = run_programs(build, results, options.jobs, environment, extra)
         elif level == "tidy":
             count = run_tidy(results)
+        elif level == "sanitized":
+            count = run_sanitized(options.sanitized.resolve(), options.jobs, environment)
         elif (ROOT / "tests" / folder).is_dir():
             count = run_pytest(level, ROOT / "tests" / folder, results, environment, extra)
         else:
