@@ -59,5 +59,5 @@ def test_documents_name_files_and_links_that_exist(path):
     text = path.read_text()
     for target in re.findall(r"\]\(([^)#:\s]+)(?:#[^)]*)?\)", text):
         assert (path.parent / target).exists(), f"{path.name} links {target}"
-    for name in re.findall(r"`((?:src|include|tests|tools|cmake|examples|apps|docs|bench)/[\w./-]+)`", text):
+    for name in re.findall(r"`((?:src|include|tests|tools|cmake|examples|apps|docs|bench|packaging)/[\w./-]+)`", text):
         assert (ROOT / name).exists(), f"{path.name} names {name}"
