@@ -38,9 +38,15 @@ void Engine::admit(Arrival arrival, Now now, std::vector<Effect>& out) {
            std::nullopt, now, out);
     return;
   }
-  // A redelivered message whose success is already stored: only the acknowledgement was lost.
+  // A redelivered message whose success is already stored: only the acknowledgement was lost, and what a chord is told
+  // between the two. It counts a member once.
   if (got.redelivered && got.stored_state == state::success) {
-    commit(run, held, CommitEntry{.settlement = Settlement{.receipt = got.receipt}}, now, out);
+    CommitEntry entry{.settlement = Settlement{.receipt = got.receipt}};
+    if (auto report = chord_report_again(got)) {
+      entry.message = got.message;
+      entry.chord_reports.push_back(std::move(*report));
+    }
+    commit(run, held, std::move(entry), now, out);
     return;
   }
   emit(Emit::What::received, held, {}, out);

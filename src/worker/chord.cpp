@@ -1,11 +1,27 @@
 // Committer, the part that joins chords: a member's end is booked after its result is stored and before its message is
 // acknowledged, so that a crash in between books it again, and the store counts each member once.
 #include "core/log.hpp"
+#include "protocol/body.hpp"
+#include "protocol/decode_failure.hpp"
 #include "protocol/exception.hpp"
 #include "protocol/follow_ups.hpp"
 #include "worker/committer.hpp"
 
 namespace errand::worker {
+
+std::optional<ChordReport> chord_report_again(const Arrival& stored) {
+  if (stored.group_id.empty() || stored.message == nullptr) return std::nullopt;
+  try {
+    // The one place where the supervisor reads a body: a rare one, after a crash.
+    const Value chord = protocol::Body(*stored.message).embed().chord;
+    if (chord.is_null()) return std::nullopt;
+    return ChordReport{stored.group_id,
+                       {stored.id, stored.stored_state, stored.stored_result_json, stored.group_index},
+                       to_json(chord)};
+  } catch (const protocol::DecodeFailure&) {
+    return std::nullopt;
+  }
+}
 
 void Committer::with_chords(CommitEntry& entry) {
   if (results_ != nullptr) {

@@ -17,6 +17,10 @@ struct ChordReport {
   std::string chord_json;  ///< embed.chord, raw: the body
 };
 
+/// What a member whose result is stored already has to tell its chord, in case its worker died before it did; nullopt
+/// when it is a member of none.
+std::optional<ChordReport> chord_report_again(const Arrival& stored);
+
 /// What must be made safe together for one run, in this order: announced chords, follow-ups, results, chord reports,
 /// settlement. `run` 0: nobody waits to hear of it.
 struct CommitEntry {

@@ -40,6 +40,7 @@ struct Arrival {
   std::string defect_code;    ///< not empty: cannot be run; stable reason for the dead letter
   std::string defect_detail;
   std::string stored_state;   ///< of an earlier delivery, looked up for redelivered messages; "" unknown
+  std::string stored_result_json;  ///< with it
 };
 
 struct Delivered {

@@ -129,7 +129,10 @@ bool Loop::fetch() {
       Arrival arrival = to_arrival(std::move(delivery));
       if (arrival.redelivered && results_ != nullptr && arrival.defect_code.empty()) {
         try {
-          if (const auto stored = results_->get(arrival.id)) arrival.stored_state = stored->state;
+          if (auto stored = results_->get(arrival.id)) {
+            arrival.stored_state = std::move(stored->state);
+            arrival.stored_result_json = std::move(stored->result_json);
+          }
         } catch (const Error& away) {
           // Not knowing only means that the task may run twice, which at-least-once allows.
           log::limited(log::Level::warning, "worker.lookup", away.what());

@@ -195,6 +195,36 @@ TEST_CASE("F016_a redelivered message whose success is stored is acknowledged, n
   CHECK(bench.capacity(1) == "");
 }
 
+// Its worker died between the result and the chord's count: acknowledging it without the count would leave the chord
+// waiting for ever.
+TEST_CASE("F019_a redelivered member of a chord whose success is stored is counted again before it is acknowledged") {
+  EngineBench bench;
+  Arrival again = bench.message("t1");
+  again.redelivered = true;
+  again.stored_state = "SUCCESS";
+  again.stored_result_json = "5";
+  again.group_id = "g1";
+  again.group_index = 2;
+  Message message = *again.message;
+  message.body = R"([[], {}, {"chord": {"task": "body", "args": []}}])";
+  again.message = std::make_shared<const Message>(message);
+  bench.deliver(again);
+  REQUIRE(bench.entry().chord_reports.size() == 1);
+  const ChordReport& report = bench.entry().chord_reports.front();
+  CHECK(report.group == "g1");
+  CHECK(report.part.id == "t1");
+  CHECK(report.part.state == "SUCCESS");
+  CHECK(report.part.result_json == "5");
+  CHECK(report.part.index == 2);
+  CHECK(report.chord_json.find("\"body\"") != std::string::npos);
+  CHECK(bench.entry().settlement.has_value());
+
+  message.body = "[[], {}, {}]";
+  again.message = std::make_shared<const Message>(message);
+  bench.deliver(again);
+  CHECK(bench.entry().chord_reports.empty());
+}
+
 TEST_CASE("a message delivered too often is dead") {
   EngineBench bench(EngineOptions{.max_deliveries = 20});
   Arrival often = bench.message("t1");
