@@ -3,6 +3,7 @@
 #include "commands/command_task.hpp"
 #include "commands/process.hpp"
 #include "config/file.hpp"
+#include "core/failpoint.hpp"
 #include "core/log.hpp"
 #include "core/text.hpp"
 
@@ -108,6 +109,7 @@ void check_surroundings(const WorkerOptions& options) {
 /// F144: the old configuration stays when the new one is broken; what can change without a restart does.
 void reload(const config::Sources& sources, const config::Settings& running) {
   try {
+    ERRAND_FAILPOINT("reload.parse");
     const config::Settings fresh = config::load(sources);
     check_urls(fresh);
     log::Level level = log::Level::info;
@@ -124,6 +126,9 @@ void reload(const config::Sources& sources, const config::Settings& running) {
     std::string all;
     for (const config::Problem& one : error.problems()) all += (all.empty() ? "" : "; ") + one.where + ": " + one.text;
     log::limited(log::Level::error, "config.broken", "configuration not changed, the new one has mistakes: " + all);
+  } catch (const std::exception& error) {
+    log::limited(log::Level::error, "config.broken",
+                 std::string("configuration not changed, it could not be read: ") + error.what());
   }
 }
 

@@ -4,6 +4,7 @@
 #include "client/checks.hpp"
 #include "client/core.hpp"
 #include "client/routes.hpp"
+#include "core/failpoint.hpp"
 #include "core/uuid.hpp"
 #include "protocol/signature_json.hpp"
 
@@ -39,6 +40,7 @@ const Signature& last_step(const Signature& call) { return call.chain.empty() ? 
 }  // namespace
 
 Client::Client(ClientOptions options, ClientConnections connections) {
+  ERRAND_ARM_FAILPOINTS();
   client::check_queue_name(options.default_queue);
   core_ = std::make_shared<client::Core>(std::move(options), std::move(connections));
 }

@@ -1,5 +1,6 @@
 #include "client/publisher.hpp"
 
+#include "core/failpoint.hpp"
 #include "core/uuid.hpp"
 
 #include <algorithm>
@@ -134,6 +135,7 @@ bool Publisher::attempt(std::span<const Envelope> envelopes, const std::set<std:
     opened();
     declare(queues);
     publishing = true;
+    ERRAND_FAILPOINT("pub.before_send");
     broker_->publish(envelopes);
     const std::lock_guard lock(mutex_);
     breaker_.succeeded();
@@ -170,6 +172,7 @@ void Publisher::publish(std::span<const Envelope> envelopes, const std::set<std:
     connections_.pause(wait);
     pause = std::min(pause * 2, kLongestPause);
   }
+  ERRAND_FAILPOINT("pub.after_confirm");
 }
 
 void Publisher::broadcast(const Envelope& envelope) {

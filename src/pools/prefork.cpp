@@ -1,5 +1,6 @@
 #include "pools/prefork.hpp"
 
+#include "core/failpoint.hpp"
 #include "core/log.hpp"
 #include "pools/ipc.hpp"
 
@@ -271,6 +272,7 @@ void PreforkPool::hand(Child& child, Execution execution) {
 
 void PreforkPool::write_out(Child& child) {
   while (!child.out.empty() && !child.eof) {
+    ERRAND_FAILPOINT("ipc.send");
     const ssize_t n = send(child.socket.get(), child.out.data(), child.out.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
     if (n < 0 && errno == EINTR) continue;
     if (n < 0 && errno == EAGAIN) break;  // epoll tells when there is room again
@@ -292,6 +294,7 @@ void PreforkPool::write_out(Child& child) {
 
 void PreforkPool::read_in(Child& child) {
   std::array<char, 64u << 10> piece;
+  ERRAND_FAILPOINT("ipc.recv");  // before anything is taken: what waits is told of again
   for (;;) {
     const ssize_t got = recv(child.socket.get(), piece.data(), piece.size(), MSG_DONTWAIT);
     if (got < 0 && errno == EINTR) continue;

@@ -1,5 +1,6 @@
 #include "pools/runner.hpp"
 
+#include "core/failpoint.hpp"
 #include "core/log.hpp"
 #include "core/uuid.hpp"
 #include "pools/builtin.hpp"
@@ -145,6 +146,7 @@ class Attempt final : public ContextHost {
       Value result;
       if (definition_ != nullptr) {
         for (const auto& hooks : definition_->hooks) hooks->before(context, args, kwargs);
+        ERRAND_FAILPOINT("run.in_user_code");
         result = definition_->invoke(context, args, kwargs);
       } else {
         result = run_builtin(execution_.task, registry_, context, args, kwargs);
@@ -378,7 +380,10 @@ class Attempt final : public ContextHost {
 
 Outcome run_task(const Registry& registry, const Execution& execution, const RunnerOptions& options, RunControl& control,
                  const RunnerHost& host) {
-  return Attempt(registry, execution, options, control, host).run();
+  ERRAND_FAILPOINT("run.before");
+  Outcome outcome = Attempt(registry, execution, options, control, host).run();
+  ERRAND_FAILPOINT("run.after");
+  return outcome;
 }
 
 }  // namespace errand::pools

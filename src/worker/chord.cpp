@@ -1,5 +1,6 @@
 // Committer, the part that joins chords: a member's end is booked after its result is stored and before its message is
 // acknowledged, so that a crash in between books it again, and the store counts each member once.
+#include "core/failpoint.hpp"
 #include "core/log.hpp"
 #include "protocol/body.hpp"
 #include "protocol/decode_failure.hpp"
@@ -40,8 +41,10 @@ void Committer::report_chord(const ChordReport& report, const Message& member) {
                  {{"group", report.group}, {"task_id", report.part.id}});
     return;
   }
+  ERRAND_FAILPOINT("chord.before_count");
   const ChordProgress progress = results_->chord_part_done(report.group, report.part);
   if (!progress.complete) return;
+  ERRAND_FAILPOINT("chord.between");
   const protocol::TaskMessage last = protocol::decode_task(member);
   const Value body = parse_json(report.chord_json, JsonLimits{.depth = protocol::kEmbedJsonDepth});
   protocol::FollowUpOptions options;
@@ -68,6 +71,7 @@ void Committer::report_chord(const ChordReport& report, const Message& member) {
   }
   for (const protocol::ChordSize& chord : sends.chords) results_->set_chord_size(chord.group, chord.size);
   if (!sends.envelopes.empty()) broker_.publish(sends.envelopes);
+  ERRAND_FAILPOINT("chord.after_publish");
 }
 
 }  // namespace errand::worker

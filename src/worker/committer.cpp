@@ -1,5 +1,6 @@
 #include "worker/committer.hpp"
 
+#include "core/failpoint.hpp"
 #include "protocol/exception.hpp"
 
 #include <algorithm>
@@ -9,6 +10,22 @@ namespace errand::worker {
 namespace {
 // Entries in one transaction or round trip: large enough to amortise it, small enough to bound its latency.
 constexpr std::size_t kMaxBatch = 512;
+
+#ifdef ERRAND_FAILPOINTS
+// A message that goes again: a retry, not a successor.
+bool goes_again(const Envelope& envelope) {
+  const Value* retries = envelope.message.headers.find("retries");
+  return retries != nullptr && retries->if_integer() != nullptr && *retries->if_integer() > 0;
+}
+bool has_retry(std::span<const Envelope> all) { return std::any_of(all.begin(), all.end(), goes_again); }
+bool has_successor(std::span<const Envelope> all) { return !std::all_of(all.begin(), all.end(), goes_again); }
+bool has_dead(std::span<const Settlement> all) {
+  return std::any_of(all.begin(), all.end(), [](const Settlement& one) { return one.kind == Settlement::Kind::dead_letter; });
+}
+bool has_started(std::span<const TaskResult> all) {
+  return std::any_of(all.begin(), all.end(), [](const TaskResult& one) { return one.state == state::started; });
+}
+#endif
 }  // namespace
 
 Committer::Committer(Broker& broker, Consumer& consumer, ResultBackend* results)
@@ -71,10 +88,21 @@ void Committer::gather(const std::vector<CommitEntry*>& batch) {
 void Committer::in_order(const std::vector<CommitEntry*>& batch) {
   if (batch.empty()) return;
   gather(batch);
-  if (consumer_.commit(Commit{follow_ups_, outcomes_, settlements_}, results_)) return;
-  if (!follow_ups_.empty()) broker_.publish(follow_ups_);
-  if (!outcomes_.empty() && results_ != nullptr) results_->put(outcomes_);
-  if (!settlements_.empty()) consumer_.settle(settlements_);
+  ERRAND_FAILPOINT_IF(!outcomes_.empty(), "result.before");
+  ERRAND_FAILPOINT_IF(has_dead(settlements_), "deadletter.before");
+  ERRAND_FAILPOINT_IF(has_successor(follow_ups_), "chain.before_publish");
+  ERRAND_FAILPOINT_IF(has_retry(follow_ups_), "retry.before_publish");
+  if (!consumer_.commit(Commit{follow_ups_, outcomes_, settlements_}, results_)) {
+    if (!follow_ups_.empty()) broker_.publish(follow_ups_);
+    ERRAND_FAILPOINT_IF(has_successor(follow_ups_), "chain.after_publish");
+    ERRAND_FAILPOINT_IF(has_retry(follow_ups_), "retry.between");
+    if (!outcomes_.empty() && results_ != nullptr) results_->put(outcomes_);
+    ERRAND_FAILPOINT_IF(!outcomes_.empty(), "result.after");
+    ERRAND_FAILPOINT_IF(!settlements_.empty(), "ack.before");
+    if (!settlements_.empty()) consumer_.settle(settlements_);
+  }
+  ERRAND_FAILPOINT_IF(has_started(outcomes_), "run.started_row");
+  ERRAND_FAILPOINT_IF(!settlements_.empty(), "ack.sent");
 }
 
 void Committer::one_by_one(CommitEntry& entry) {

@@ -1,5 +1,6 @@
 #include "worker/loop.hpp"
 
+#include "core/failpoint.hpp"
 #include "core/log.hpp"
 #include "worker/report.hpp"
 
@@ -45,7 +46,10 @@ int Loop::run() {
   while (!exit_code_) {
     now_ = read_clocks();
     inbox_.drain(inputs_);
-    for (Input& input : inputs_) step(std::move(input));
+    for (Input& input : inputs_) {
+      ERRAND_FAILPOINT_IF(std::holds_alternative<StopRequested>(input), "shutdown.begin");
+      step(std::move(input));
+    }
     step(Tick{});
     step(Capacity{pool_.free_slots()});
     carry_out();
@@ -89,6 +93,7 @@ void Loop::carry_out() {
     } else if (std::holds_alternative<Reclaim>(effect)) {
       inbox_.post(Reclaimed{pool_.reclaim()});
     } else if (auto* event = std::get_if<Emit>(&effect)) {
+      ERRAND_FAILPOINT_IF(event->what == Emit::What::received, "event.received");
       report(*event);
     } else if (auto* ended = std::get_if<ProcessReport>(&effect)) {
       report_process_end(ended->pid, ended->status, ended->id, ended->task);
@@ -118,6 +123,7 @@ bool Loop::fetch() {
   const bool blocked = committer_.retry_at().has_value() || (fetch_after_ && *fetch_after_ > now_.steady);
   const std::size_t want = blocked ? 0 : engine_.wanted(pool_.free_slots());
   try {
+    ERRAND_FAILPOINT_IF(want > 0, "fetch.before");
     std::span<Delivery> deliveries = consumer_.next(want, next_wake());
     fetch_after_.reset();
     fetch_backoff_.reset();
@@ -127,6 +133,7 @@ bool Loop::fetch() {
     delivered.arrivals.reserve(deliveries.size());
     for (Delivery& delivery : deliveries) {
       Arrival arrival = to_arrival(std::move(delivery));
+      ERRAND_FAILPOINT("decode.after");
       if (arrival.redelivered && results_ != nullptr && arrival.defect_code.empty()) {
         try {
           if (auto stored = results_->get(arrival.id)) {

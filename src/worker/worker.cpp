@@ -1,6 +1,7 @@
 // Worker: where the parts of a worker are constructed, started and stopped, in this order.
 #include <errand/worker.hpp>
 
+#include "core/failpoint.hpp"
 #include "core/log.hpp"
 #include "core/uuid.hpp"
 #include "pools/make_pool.hpp"
@@ -46,6 +47,7 @@ struct Worker::Impl {
 
 Worker::Worker(WorkerOptions options, const Registry& registry) : impl_(new Impl{.options = std::move(options), .registry = registry}) {
   WorkerOptions& o = impl_->options;
+  ERRAND_ARM_FAILPOINTS();  // before the pool forks
   check(o);
   if (o.concurrency == 0) o.concurrency = std::max(1u, std::thread::hardware_concurrency());
   o.node_name = worker::expand_node_name(o.node_name);

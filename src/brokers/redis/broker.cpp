@@ -5,6 +5,7 @@
 #include "brokers/redis/outgoing.hpp"
 #include "brokers/redis/scripts.gen.hpp"
 #include "brokers/redis/subscriber.hpp"
+#include "core/failpoint.hpp"
 #include "core/text.hpp"
 #include "core/uuid.hpp"
 #include "protocol/envelope.hpp"
@@ -110,6 +111,7 @@ void RedisBroker::publish(std::span<const Envelope> envelopes) {
     append_writes(commands, writes);
     commands.add({"EXEC"});
   }
+  ERRAND_FAILPOINT_DURING("pub.after_send");
   require_all(connection_.call(several ? commands : pushes, Effect::changes), "redis.publish");
 }
 

@@ -2,6 +2,7 @@
 #include "brokers/redis/consumer.hpp"
 
 #include "brokers/redis/scripts.gen.hpp"
+#include "core/failpoint.hpp"
 #include "core/log.hpp"
 #include "core/uuid.hpp"
 #include "protocol/decode_failure.hpp"
@@ -79,6 +80,7 @@ RedisConsumer::RedisConsumer(Url url, TransportOptions transport, ConsumeOptions
 RedisConsumer::~RedisConsumer() {
   if (pid_ != getpid()) return;  // what is held belongs to the parent
   try {
+    ERRAND_FAILPOINT("shutdown.return_leases");
     std::vector<Settlement> back;
     for (const auto& [tag, held] : held_) {
       back.push_back({.receipt = {tag, held.token, {}}, .kind = Settlement::Kind::requeue});
@@ -149,6 +151,8 @@ void RedisConsumer::fetch(std::size_t max) {
   }
   Reply reply;
   try {
+    ERRAND_FAILPOINT("claim.before");
+    ERRAND_FAILPOINT_DURING("fetch.after_pop");
     reply = connection_.eval(kFetchScript, commands, "redis.fetch", Effect::changes);
   } catch (const Error& error) {
     if (error.kind() != ErrorKind::in_doubt) throw;
@@ -161,6 +165,7 @@ void RedisConsumer::fetch(std::size_t max) {
   }
   lost_connection_ = false;
   take_in(reply);
+  ERRAND_FAILPOINT_IF(!deliveries_.empty(), "claim.after");
 }
 
 void RedisConsumer::take_in(const Reply& reply) {
@@ -272,7 +277,9 @@ void RedisConsumer::renew(Milliseconds lease, std::span<const Receipt> receipts)
 }
 
 void RedisConsumer::extend(std::span<const Receipt> receipts, Milliseconds lease) {
-  if (!receipts.empty()) renew(std::max(lease, Milliseconds{1}), receipts);
+  if (receipts.empty()) return;
+  ERRAND_FAILPOINT("lease.renew");
+  renew(std::max(lease, Milliseconds{1}), receipts);
 }
 
 }  // namespace errand::redis

@@ -4,6 +4,7 @@
 #include "brokers/redis/outgoing.hpp"
 #include "brokers/redis/scripts.gen.hpp"
 #include "brokers/redis/stored.hpp"
+#include "core/failpoint.hpp"
 #include "core/log.hpp"
 #include "protocol/decode_failure.hpp"
 #include "protocol/envelope.hpp"
@@ -43,6 +44,7 @@ void RedisConsumer::sweep() {
   const std::vector<std::string> keys{keys_.unacked(),     keys_.held(),   keys_.leases(),
                                       keys_.lease_index(), keys_.owners(), keys_.sweep()};
   const Milliseconds period = std::min(kSweepPeriod, options_.lease / 3);
+  ERRAND_FAILPOINT("sweep.before");
   for (;;) {
     Commands commands;
     commands.eval(kSweepScript, keys)
@@ -54,6 +56,7 @@ void RedisConsumer::sweep() {
     for (const Reply& owner : found.elements.at(0).elements) {
       log::warning("redis.owner_lost", "a worker is silent; its messages go back to their queues",
                    {{"owner", owner.text}});
+      ERRAND_FAILPOINT("lease.expire");
       bury(owner.text, 0);
     }
     restore(ended);
@@ -91,6 +94,7 @@ void RedisConsumer::restore(std::span<const Reply> ended) {
              : given_back(stored_envelope(ended[i + 3].text, queue_of_list(keys_, lease.list)), lease.token)});
   }
   if (items.empty()) return;
+  ERRAND_FAILPOINT("restore.before");
   // Each goes to the front of the line; the one that was first goes there last.
   std::sort(items.begin(), items.end(), [](const Item& a, const Item& b) { return a.lease.token > b.lease.token; });
   const std::vector<std::string> keys{keys_.unacked(), keys_.unacked_index(), keys_.leases(), keys_.lease_index(),
@@ -100,6 +104,7 @@ void RedisConsumer::restore(std::span<const Reply> ended) {
   for (const Item& item : items) {
     commands.word(*item.tag).word(*item.record).word(item.lease.list).word(item.envelope);
   }
+  ERRAND_FAILPOINT_DURING("restore.between");
   const Reply moved = connection_.eval(kRestoreScript, commands, "redis.restore", Effect::repeatable);
   log::info("redis.restore", "messages whose lease has ended go back to their queues", {{"messages", moved.integer}});
   watch_.disturb();

@@ -3,6 +3,7 @@
 #include "brokers/redis/dead_letters.hpp"
 #include "brokers/redis/outgoing.hpp"
 #include "brokers/redis/stored.hpp"
+#include "core/failpoint.hpp"
 #include "protocol/result_json.hpp"
 #include "wire/redis/store_user.hpp"
 
@@ -26,6 +27,7 @@ bool RedisConsumer::commit(const Commit& commit, ResultBackend* results_in) {
   const auto* user = dynamic_cast<const StoreUser*>(results_in);
   if (!commit.results.empty() && (user == nullptr || !user->store_url().same_store(connection_.url()))) return false;
   check_sizes(commit.follow_ups, transport_.max_message_bytes);
+  ERRAND_FAILPOINT_DURING("result.commit_sent");
   stale_ += apply(commit.follow_ups, commit.results, commit.settlements, results_in, "redis.commit");
   return true;
 }

@@ -3,6 +3,7 @@
 #include "brokers/sqlite/consumer.hpp"
 #include "brokers/sqlite/rows.hpp"
 #include "brokers/sqlite/subscriber.hpp"
+#include "core/failpoint.hpp"
 #include "core/text.hpp"
 
 #include <algorithm>
@@ -52,6 +53,7 @@ void SqliteBroker::publish(std::span<const Envelope> envelopes) {
     insert_messages(database, envelopes, options_.max_message_bytes);
     transaction.commit();
   }
+  ERRAND_FAILPOINT("pub.after_send");
   store_.announce(News::queue);
 }
 

@@ -2,6 +2,7 @@
 
 #include "brokers/sqlite/liveness.hpp"
 #include "brokers/sqlite/rows.hpp"
+#include "core/failpoint.hpp"
 #include "wire/sqlite/results.hpp"
 
 #include <algorithm>
@@ -31,6 +32,7 @@ SqliteConsumer::SqliteConsumer(std::string path, ConsumeOptions options, std::si
 // What was handed out and not settled goes back: whoever comes next takes it at once.
 SqliteConsumer::~SqliteConsumer() {
   try {
+    ERRAND_FAILPOINT("shutdown.return_leases");
     Database& database = store_.database();
     Transaction transaction(database);
     database
@@ -130,6 +132,7 @@ std::optional<std::int64_t> SqliteConsumer::next_due(Database& database) {
 void SqliteConsumer::claim(std::size_t max) {
   Database& database = store_.database();
   std::vector<std::string> metas;
+  ERRAND_FAILPOINT("claim.before");
   {
     Transaction transaction(database);
     const std::int64_t now = now_us();
@@ -150,8 +153,10 @@ void SqliteConsumer::claim(std::size_t max) {
     }
     rotation_ = (rotation_ + 1) % options_.queues.size();
     if (!deliveries_.empty()) database.query("UPDATE counter SET value = ? WHERE name = 'token'").bind(token).run();
+    ERRAND_FAILPOINT_IF(!deliveries_.empty(), "fetch.after_pop");
     transaction.commit();
   }
+  ERRAND_FAILPOINT_IF(!deliveries_.empty(), "claim.after");
   // Read when the write lock is free again.
   for (std::size_t i = 0; i < deliveries_.size(); ++i) {
     if (!decode(deliveries_[i], metas[i])) deliveries_[i].raw = metas[i] + "\n" + deliveries_[i].message.body;
@@ -237,10 +242,13 @@ void SqliteConsumer::promote_parked(Database& database, std::int64_t now) {
 
 // Messages of processes that have died, at once, and of leases that ran out, whoever held them.
 void SqliteConsumer::rescue(Database& database, std::int64_t now) {
+  ERRAND_FAILPOINT("sweep.before");
   for (const std::int64_t id : dead_owners(database)) {
+    ERRAND_FAILPOINT("lease.expire");
     database.query("UPDATE lease SET until = 0 WHERE owner = ?").bind(id).run();
     database.query("DELETE FROM owner WHERE id = ?").bind(id).run();
   }
+  ERRAND_FAILPOINT("restore.before");
   const std::int64_t back = database
                                 .query(
                                     "INSERT INTO ready (queue, urgency, message, deliveries) SELECT m.queue, "
@@ -248,7 +256,9 @@ void SqliteConsumer::rescue(Database& database, std::int64_t now) {
                                     " JOIN message m ON m.id = l.message WHERE l.until < ?")
                                 .bind(now)
                                 .run();
-  if (back > 0) database.query("DELETE FROM lease WHERE until < ?").bind(now).run();
+  if (back == 0) return;
+  ERRAND_FAILPOINT("restore.between");
+  database.query("DELETE FROM lease WHERE until < ?").bind(now).run();
 }
 
 void SqliteConsumer::apply(Database& database, std::span<const Settlement> settlements) {
@@ -326,6 +336,7 @@ bool SqliteConsumer::commit(const Commit& commit, ResultBackend* results_in) {
     apply(database, commit.settlements);
     transaction.commit();
   }
+  ERRAND_FAILPOINT("result.commit_sent");
   if (!commit.results.empty()) store_.announce(News::result);
   const bool news =
       !commit.follow_ups.empty() || std::any_of(commit.settlements.begin(), commit.settlements.end(),
@@ -336,6 +347,7 @@ bool SqliteConsumer::commit(const Commit& commit, ResultBackend* results_in) {
 
 void SqliteConsumer::extend(std::span<const Receipt> receipts, Milliseconds lease) {
   if (receipts.empty()) return;
+  ERRAND_FAILPOINT("lease.renew");
   const std::int64_t until = now_us() + std::chrono::duration_cast<Microseconds>(lease).count();
   Database& database = store_.database();
   Transaction transaction(database);

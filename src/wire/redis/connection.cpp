@@ -1,5 +1,6 @@
 #include "wire/redis/connection.hpp"
 
+#include "core/failpoint.hpp"
 #include "core/text.hpp"
 
 #include <unistd.h>
@@ -143,6 +144,7 @@ std::vector<Reply> Connection::exchange(Commands& commands, Deadline deadline) {
   replies.reserve(commands.count());
   sent_ = false;
   write(commands.bytes(), deadline);
+  ERRAND_FAILPOINT_INSIDE();
   while (replies.size() < commands.count()) replies.push_back(read(deadline));
   return replies;
 }
