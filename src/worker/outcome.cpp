@@ -46,7 +46,9 @@ TaskResult Engine::record(const Held& held, std::string_view state, Now now) con
 
 bool Engine::stores(const Held& held, bool error) const noexcept {
   if (!options_.has_results) return false;
-  const bool ignored = held.arrival.ignore_result.value_or(held.task != nullptr && held.task->options.ignore_result);
+  // Either may say so. Celery's senders write `false` when nobody asked, so false is no wish for a result.
+  const bool ignored =
+      held.arrival.ignore_result.value_or(false) || (held.task != nullptr && held.task->options.ignore_result);
   return !ignored || (error && options_.store_errors_even_if_ignored);
 }
 

@@ -163,6 +163,10 @@ TEST_CASE("AT-22: ignore_result stores nothing on success, by task or by message
   Arrival asked = bench.message("t2");
   asked.ignore_result = true;
   CHECK(bench.finish(bench.running(asked), Outcome::Kind::success) == "commit ack");
+  // What every sender of Celery writes when nobody asked.
+  Arrival not_asked = bench.message("t3", "quiet");
+  not_asked.ignore_result = false;
+  CHECK(bench.finish(bench.running(not_asked), Outcome::Kind::success) == "commit ack");
 }
 
 TEST_CASE("the leases of everything held are renewed at a third of the lease") {
