@@ -29,7 +29,7 @@ void Committer::with_chords(CommitEntry& entry) {
     for (const Outcome::ChordSize& chord : entry.chord_sizes) results_->set_chord_size(chord.group, chord.size);
   }
   gather({&entry});
-  if (!follow_ups_.empty()) broker_.publish(follow_ups_);
+  publish({&entry});
   if (!outcomes_.empty() && results_ != nullptr) results_->put(outcomes_);
   for (const ChordReport& report : entry.chord_reports) report_chord(report, *entry.message);
   if (entry.settlement) consumer_.settle({&*entry.settlement, 1});

@@ -93,7 +93,7 @@ void Committer::in_order(const std::vector<CommitEntry*>& batch) {
   ERRAND_FAILPOINT_IF(has_successor(follow_ups_), "chain.before_publish");
   ERRAND_FAILPOINT_IF(has_retry(follow_ups_), "retry.before_publish");
   if (!consumer_.commit(Commit{follow_ups_, outcomes_, settlements_}, results_)) {
-    if (!follow_ups_.empty()) broker_.publish(follow_ups_);
+    publish(batch);
     ERRAND_FAILPOINT_IF(has_successor(follow_ups_), "chain.after_publish");
     ERRAND_FAILPOINT_IF(has_retry(follow_ups_), "retry.between");
     if (!outcomes_.empty() && results_ != nullptr) results_->put(outcomes_);
@@ -103,6 +103,14 @@ void Committer::in_order(const std::vector<CommitEntry*>& batch) {
   }
   ERRAND_FAILPOINT_IF(has_started(outcomes_), "run.started_row");
   ERRAND_FAILPOINT_IF(!settlements_.empty(), "ack.sent");
+}
+
+// Once: while the result store is away everything after this is tried again, and the children of a task must not be sent
+// with every try.
+void Committer::publish(const std::vector<CommitEntry*>& batch) {
+  if (follow_ups_.empty()) return;
+  broker_.publish(follow_ups_);
+  for (CommitEntry* entry : batch) entry->follow_ups.clear();
 }
 
 void Committer::one_by_one(CommitEntry& entry) {

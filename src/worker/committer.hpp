@@ -40,6 +40,7 @@ class Committer {
 
  private:
   void in_order(const std::vector<CommitEntry*>& batch);
+  void publish(const std::vector<CommitEntry*>& batch);
   void one_by_one(CommitEntry& entry);
   void refused(CommitEntry& entry, const Error& error);
   void with_chords(CommitEntry& entry);  // chord.cpp
