@@ -94,6 +94,16 @@ std::string bash_completion() {
           "    " + bars_between(setting.flag) + ") mapfile -t COMPREPLY < <(compgen -f -- \"$current\"); return ;;\n";
     }
   }
+  // Options whose next word is a value, not the command.
+  std::set<std::string> with_value;
+  for (const Command* command : commands()) {
+    for (const Option& option : options_of(*command)) {
+      if (shown(option).metavar.empty()) continue;
+      for (const std::string_view name : split_names(shown(option).names)) with_value.emplace(name);
+    }
+  }
+  std::string valued;
+  for (const std::string& one : with_value) valued += (valued.empty() ? "" : "|") + one;
   std::string list;
   for (const std::string& one : first) list += (list.empty() ? "" : " ") + one;
   return "# bash completion for errand; written by `errand completion bash`.\n"
@@ -102,12 +112,22 @@ std::string bash_completion() {
          "  local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]} command='' options='' "
          "actions='' i\n"
          "  COMPREPLY=()\n"
+         "  # bash splits --pool=solo and redis://host at = and :\n"
+         "  if [ \"$previous\" = = ] && [ \"$COMP_CWORD\" -gt 2 ]; then previous=${COMP_WORDS[COMP_CWORD - 2]}; fi\n"
+         "  if [ \"$current\" = = ]; then current=''; fi\n"
          "  case \"$previous\" in\n"
          "    --config) mapfile -t COMPREPLY < <(compgen -f -- \"$current\"); return ;;\n" +
          values +
          "  esac\n"
          "  for ((i = 1; i < COMP_CWORD; i++)); do\n"
          "    case \"${COMP_WORDS[i]}\" in\n"
+         "      " +
+         valued +
+         ")\n"
+         "        i=$((i + 1))\n"
+         "        if [ \"${COMP_WORDS[i]}\" = = ]; then i=$((i + 1)); fi\n"
+         "        while [ \"${COMP_WORDS[i + 1]}\" = : ] || [ \"${COMP_WORDS[i + 1]}\" = = ]; do i=$((i + 2)); done "
+         ";;\n"
          "      -*) ;;\n"
          "      *) command=${COMP_WORDS[i]}; break ;;\n"
          "    esac\n"
@@ -134,7 +154,8 @@ std::string bash_completion() {
 
 std::string man_page() {
   std::string out =
-      ".TH ERRAND 1\n"
+      ".TH ERRAND 1 \"\" \"errand " ERRAND_VERSION
+      "\"\n"
       ".SH NAME\n"
       "errand \\- distributed task queue that speaks Celery's protocol\n"
       ".SH SYNOPSIS\n"
@@ -168,7 +189,7 @@ std::string man_page() {
       ".TP\n.B 0\nDone.\n"
       ".TP\n.B 1\nFailed: the broker is away, the task failed, nothing was found.\n"
       ".TP\n.B 2\nUsed wrongly: unknown command or option, a call that does not fit its signature.\n"
-      ".TP\n.B 69\nThe worker never reached its broker.\n"
+      ".TP\n.B 69\nThe worker was stopped before it ever reached its broker.\n"
       ".TP\n.B 78\nWrong configuration; every mistake is named with file and line.\n";
   return out;
 }
@@ -179,7 +200,8 @@ std::string cli_markdown() {
       "Written by `errand man --markdown` from the table in `src/cli/`; edit that. Programs with tasks of their own "
       "have the\n"
       "same commands through `errand::main`.\n\n"
-      "Exit codes: 0 done, 1 failed, 2 used wrongly, 69 the worker never reached its broker, 78 wrong configuration.\n";
+      "Exit codes: 0 done, 1 failed, 2 used wrongly, 69 the worker was stopped before it ever reached its broker, 78\n"
+      "wrong configuration.\n";
   for (const Command* command : commands()) {
     out += "\n## errand " + std::string(command->name) + "\n\n```\n" + help_of(*command) + "```\n";
   }

@@ -24,9 +24,26 @@ void Inbox::post(Input input) {
   {
     const std::lock_guard lock(mutex_);
     inputs_.push_back(std::move(input));
-    if (inputs_.size() > 1) return;  // the first of a batch has already woken the loop
+    // The first of a batch has already woken the loop.
+    if (inputs_.size() > 1 && consumer_.load() != nullptr) return;
   }
-  if (Consumer* consumer = consumer_.load()) consumer->wake();
+  if (Consumer* consumer = consumer_.load())
+    consumer->wake();
+  else
+    arrived_.notify_all();
+}
+
+bool Inbox::stop_asked(Deadline deadline) {
+  std::unique_lock lock(mutex_);
+  const auto asked = [&] {
+    return std::any_of(inputs_.begin(), inputs_.end(),
+                       [](const Input& input) { return std::holds_alternative<StopRequested>(input); });
+  };
+  if (!deadline.point()) {
+    arrived_.wait(lock, asked);
+    return true;
+  }
+  return arrived_.wait_until(lock, *deadline.point(), asked);
 }
 
 void Inbox::drain(std::vector<Input>& into) {

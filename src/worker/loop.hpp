@@ -13,6 +13,7 @@
 #include <errand/broker.hpp>
 
 #include <atomic>
+#include <condition_variable>
 #include <mutex>
 
 namespace errand::worker {
@@ -24,9 +25,12 @@ class Inbox {
   void bind(Consumer* consumer) noexcept { consumer_ = consumer; }
   void post(Input input);
   void drain(std::vector<Input>& into);
+  /// Before there is a consumer to wait in: true as soon as somebody asked to stop, false at the deadline.
+  bool stop_asked(Deadline deadline);
 
  private:
   std::mutex mutex_;
+  std::condition_variable arrived_;
   std::vector<Input> inputs_;
   std::atomic<Consumer*> consumer_{nullptr};
 };

@@ -1,6 +1,7 @@
 // Worker: where the parts of a worker are constructed, started and stopped, in this order.
 #include <errand/worker.hpp>
 
+#include "core/backoff.hpp"
 #include "core/failpoint.hpp"
 #include "core/log.hpp"
 #include "core/uuid.hpp"
@@ -34,6 +35,26 @@ void check(const WorkerOptions& options) {
   }
   if (options.lease < Milliseconds{1'000}) wrong("lease", "expected at least 1s, got less; leases are renewed at a third");
   if (options.max_crashes == 0) wrong("max_crashes", "expected at least 1, got 0");
+}
+
+constexpr int kNeverReached = 69;  // EX_UNAVAILABLE
+
+/// A worker may be started before its broker: it waits for it, as for one that went away later. Empty: somebody asked
+/// it to stop first. What no waiting mends (a wrong password, a conflict) is thrown at once.
+std::unique_ptr<Consumer> reach(Broker& broker, const Topology& topology, const ConsumeOptions& consume,
+                                worker::Inbox& inbox) {
+  core::Backoff backoff(core::kReconnect);
+  for (;;) {
+    try {
+      broker.declare(topology);
+      return broker.consume(consume);
+    } catch (const Error& away) {
+      if (!away.retryable() && away.kind() != ErrorKind::in_doubt) throw;
+      log::limited(log::Level::warning, "worker.unreachable",
+                   std::string("the broker cannot be reached, trying again until it can: ") + away.what());
+    }
+    if (inbox.stop_asked(Deadline::after(backoff.next()))) return nullptr;
+  }
 }
 
 }  // namespace
@@ -92,12 +113,15 @@ int Worker::run() {
   if (o.result_backend_url != "disabled") {
     results = open_result_backend(o.result_backend_url.empty() ? o.broker_url : o.result_backend_url, o.transport);
   }
-  broker->declare(Topology{o.queues});
   ConsumeOptions consume;
   for (const QueueSpec& queue : o.queues) consume.queues.push_back(queue.name);
   consume.owner = o.node_name + "/" + core::uuid4();
   consume.lease = o.lease;
-  std::unique_ptr<Consumer> consumer = broker->consume(consume);
+  std::unique_ptr<Consumer> consumer = reach(*broker, Topology{o.queues}, consume, impl_->inbox);
+  if (consumer == nullptr) {
+    pool->stop(Deadline::after(std::chrono::seconds(5)));
+    return kNeverReached;
+  }
 
   worker::EngineOptions engine_options;
   engine_options.node_name = o.node_name;
