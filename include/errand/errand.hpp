@@ -4,6 +4,7 @@
 #include <errand/client.hpp>
 #include <errand/context.hpp>
 #include <errand/error.hpp>
+#include <errand/failure_hook.hpp>
 #include <errand/main.hpp>
 #include <errand/registry.hpp>
 #include <errand/retry.hpp>

@@ -151,7 +151,7 @@ class Attempt final : public ContextHost {
       } else {
         result = run_builtin(execution_.task, registry_, context, args, kwargs);
       }
-      succeed(context, result);
+      succeed(context, result, args, kwargs);
     } catch (const Retry& asked) {
       retry(context, args, kwargs, asked, std::current_exception());
     } catch (const Reject& rejected) {
@@ -171,18 +171,25 @@ class Attempt final : public ContextHost {
     each_hook([&](Hooks& hooks) { hooks.after(context, state_name()); });
   }
 
-  void succeed(TaskContext& context, const Value& result) {
+  void succeed(TaskContext& context, const Value& result, const Array& args, const Object& kwargs) {
     std::string json;
+    std::optional<protocol::ExceptionInfo> unstorable;
     try {
-      json = to_json(result, JsonStyle{.typed_bytes = options_.typed_json});
+      // Whoever sent bytes reads them, too: only kombu 5.3 and newer, and Errand, write typed values.
+      const bool typed = options_.typed_json || (holds_bytes(result) && (holds_bytes(args) || holds_bytes(kwargs)));
+      json = to_json(result, JsonStyle{.typed_bytes = typed});
     } catch (const Error& error) {
-      fail(protocol::ExceptionInfo{"EncodeError", "kombu.exceptions", {Value("the result cannot be stored: " + error.detail())}});
-      return;
+      unstorable = {"EncodeError", "kombu.exceptions", {Value("the result cannot be stored: " + error.detail())}};
     }
     if (json.size() > options_.max_result_bytes) {
-      fail(protocol::ExceptionInfo{"ResultTooLarge", "errand.exceptions",
-                                   {Value("expected a result of at most " + std::to_string(options_.max_result_bytes) +
-                                          " bytes (limit max_result_bytes), got " + std::to_string(json.size()))}});
+      unstorable = {"ResultTooLarge", "errand.exceptions",
+                    {Value("expected a result of at most " + std::to_string(options_.max_result_bytes) +
+                           " bytes (limit max_result_bytes), got " + std::to_string(json.size()))}};
+    }
+    if (unstorable) {
+      fail(*unstorable);
+      const Failure failure = to_failure(*unstorable, nullptr);
+      each_hook([&](Hooks& hooks) { hooks.on_failure(context, failure, args, kwargs); });
       return;
     }
     protocol::FollowUps next = protocol::after_success(task_, body_->embed(), json, follow_up_options());
@@ -192,6 +199,18 @@ class Attempt final : public ContextHost {
     outcome_.children_json = to_json(Value(children_));
     note_chord();
     each_hook([&](Hooks& hooks) { hooks.on_success(context, result); });
+  }
+
+  static bool holds_bytes(const Value& value) {
+    if (const Array* items = value.if_array()) return holds_bytes(*items);
+    if (const Object* members = value.if_object()) return holds_bytes(*members);
+    return value.is_bytes();
+  }
+  static bool holds_bytes(const Array& items) {
+    return std::any_of(items.begin(), items.end(), [](const Value& item) { return holds_bytes(item); });
+  }
+  static bool holds_bytes(const Object& members) {
+    return std::any_of(members.begin(), members.end(), [](const auto& member) { return holds_bytes(member.second); });
   }
 
   static Failure to_failure(const protocol::ExceptionInfo& error, std::exception_ptr exception) {

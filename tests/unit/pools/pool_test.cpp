@@ -293,6 +293,18 @@ TEST_CASE("AT-24: the failure hook runs once, thrown, timed out or killed, and w
   CHECK(lines == std::vector<std::string>{"id-1 ValueError 1", "id-2 WorkerLostError 0"});
 }
 
+TEST_CASE("AT-24: a result that cannot be stored is a failure, and the hook is told once") {
+  for (const char* kind : kPools) {
+    CAPTURE(kind);
+    Bench bench(kind, {.concurrency = 1, .max_result_bytes = 1000});
+    CHECK(bench.run("large", {2000}).kind == Outcome::Kind::failure);
+    std::ifstream file(bench.hooks_file);
+    std::vector<std::string> lines;
+    for (std::string line; std::getline(file, line);) lines.push_back(line);
+    CHECK(lines == std::vector<std::string>{"id-1 ResultTooLarge 1"});
+  }
+}
+
 TEST_CASE("F035_F036_closed descriptors and a flood of output hurt nobody") {
   Bench bench("prefork");
   bench.run("talk", {20'000'000});

@@ -2,6 +2,7 @@
 #include "linked.hpp"
 
 #include <errand/catalogue.hpp>
+#include <errand/failure_hook.hpp>
 #include <errand/registry.hpp>
 
 #include <doctest/doctest.h>
@@ -94,6 +95,26 @@ TEST_CASE("AT-24: hooks of the registry and of one task are both there, whatever
   CHECK(registry.find("add")->hooks.size() == 3);
   CHECK_THROWS_WITH_AS(registry.use("other", std::make_shared<Hooks>()),
                        doctest::Contains("add the task before its hooks"), Error);
+}
+
+TEST_CASE("AT-24: a failure hook gets the task's own parameters, by place or by name, and nothing of a wrong call") {
+  static constexpr Task<void(std::string, int)> provision{"provision", {"portfolio", {"size", 3}}};
+  Registry registry;
+  registry.add(provision, [](std::string, int) {});
+  std::vector<std::string> told;
+  registry.use(provision.name(), failure_hook(provision, [&](TaskContext&, const Failure& why, std::string id, int size) {
+                 told.push_back(why.type + " " + id + " " + std::to_string(size));
+               }));
+  RecordingHost host;
+  TaskContext context({}, host);
+  Hooks& hook = *registry.find("provision")->hooks.front();
+  const Failure lost{.type = "WorkerLostError", .message = "", .module = "", .traceback = "", .exception = nullptr};
+  hook.on_failure(context, lost, {"p1", 7}, {});
+  hook.on_failure(context, lost, {}, {{"size", 8}, {"portfolio", "p2"}});
+  hook.on_failure(context, lost, {"p3"}, {});
+  hook.on_failure(context, lost, {5}, {});
+  hook.on_failure(context, lost, {}, {{"portfolios", "p4"}});
+  CHECK(told == std::vector<std::string>{"WorkerLostError p1 7", "WorkerLostError p2 8", "WorkerLostError p3 3"});
 }
 
 TEST_CASE("rates are Celery's") {
