@@ -25,10 +25,14 @@ TaskResult decode(TaskIdView id, std::string_view record) {
     if (result.id.empty()) result.id = id;
     return result;
   } catch (const protocol::DecodeFailure& failure) {
-    throw Error({.kind = ErrorKind::invalid,
+    // CP-28: a pickle is a program; it is named, never looked into.
+    const bool pickled = !record.empty() && record.front() == '\x80';
+    throw Error({.kind = ErrorKind::unsupported,
                  .operation = "redis.result",
                  .subject = std::string(id),
-                 .detail = "expected a result record as Celery writes it: " + failure.line()});
+                 .detail = pickled ? "unsupported result: expected JSON, got a pickle, which is never decoded; set "
+                                     "result_serializer = \"json\" where it was written"
+                                   : "unsupported result: expected a record as Celery writes it: " + failure.line()});
   }
 }
 
