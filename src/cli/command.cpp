@@ -2,21 +2,21 @@
 
 #include "config/setting.hpp"
 
-#include <array>
-
 namespace errand::cli {
 
 // One file each.
 extern const Command worker_command, up_command, send_command, result_command, status_command, queues_command,
     purge_command, dead_list_command, dead_show_command, dead_requeue_command, dead_drop_command, revoke_command,
-    tasks_command, config_command, version_command, completion_command, man_command;
+    tasks_command, check_catalogue_command, check_broker_command, config_command, version_command, completion_command,
+    man_command;
 
 std::span<const Command* const> commands() {
-  static const std::array<const Command*, 17> all{
-      &up_command,           &worker_command,    &send_command,  &result_command,    &revoke_command,
-      &status_command,       &queues_command,    &purge_command, &dead_list_command, &dead_show_command,
-      &dead_requeue_command, &dead_drop_command, &tasks_command, &config_command,    &version_command,
-      &completion_command,   &man_command};
+  static const Command* const all[] = {
+      &up_command,        &worker_command,          &send_command,         &result_command,
+      &revoke_command,    &status_command,          &queues_command,       &purge_command,
+      &dead_list_command, &dead_show_command,       &dead_requeue_command, &dead_drop_command,
+      &tasks_command,     &check_catalogue_command, &check_broker_command, &config_command,
+      &version_command,   &completion_command,      &man_command};
   return all;
 }
 

@@ -59,7 +59,7 @@ SchemaMap read_catalogue(const std::string& path, const std::string& where) {
   const auto text = config::read_file(path, kMostBytes, reason);
   if (!text) throw config::ConfigError({{where, "catalogue: " + path + " " + reason}});
   try {
-    return load_catalogue(parse_json(*text, JsonLimits{.nodes = 1'000'000, .bytes = kMostBytes}));
+    return load_catalogue(parse_json(*text, JsonLimits{.nodes = kMaxCatalogueNodes, .bytes = kMostBytes}));
   } catch (const Error& error) {
     throw config::ConfigError(
         {{where, "catalogue: " + path + ": " + error.detail() + "; expected the output of errand tasks --json"}});

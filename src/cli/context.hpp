@@ -9,10 +9,14 @@
 #include <errand/drivers.hpp>
 #include <errand/registry.hpp>
 
+#include <cstddef>
 #include <memory>
 #include <string>
 
 namespace errand::cli {
+
+/// Most JSON values of a catalogue that is read: kMaxCatalogueTasks of about a hundred each.
+inline constexpr std::size_t kMaxCatalogueNodes = 1'000'000;
 
 /// Lives as long as the command. `registry` has the tasks of the program and of the configuration file.
 class Context {

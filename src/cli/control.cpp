@@ -1,5 +1,6 @@
 #include "cli/control.hpp"
 
+#include "cli/context.hpp"
 #include "core/uuid.hpp"
 
 #include <errand/error.hpp>
@@ -37,7 +38,7 @@ std::vector<WorkerAnswer> ask_workers(Broker& broker, const std::string& method,
       done.push_back(
           {.receipt = delivery.receipt, .kind = Settlement::Kind::ack, .not_before = {}, .reason = "", .detail = ""});
       try {
-        const Value body = parse_json(delivery.message.body);
+        const Value body = parse_json(delivery.message.body, JsonLimits{.nodes = kMaxCatalogueNodes});
         if (const Object* members = body.if_object()) {
           for (const auto& [worker, answer] : *members) answers.push_back({worker, answer});
         }

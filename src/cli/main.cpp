@@ -128,8 +128,10 @@ int main(int argc, char** argv, Registry& registry) {
   } catch (const config::ConfigError& error) {
     return report_problems(error);
   } catch (const Error& error) {
-    complain("errand" + (command == nullptr ? std::string() : " " + std::string(command->name)) + ": " +
-             safe(error.what()));
+    std::string said = error.what();
+    const std::string name = command == nullptr ? "" : std::string(command->name);
+    if (said.rfind(name + ": ", 0) == 0) said.erase(0, name.size() + 2);  // the operation is the command itself
+    complain("errand" + (name.empty() ? name : " " + name) + ": " + safe(said));
     return error.kind() == ErrorKind::invalid ? kUsedWrongly : kFailed;
   } catch (const std::exception& error) {
     complain(std::string("errand: ") + safe(error.what()));

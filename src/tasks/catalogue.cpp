@@ -31,7 +31,8 @@ Value parameters_schema(const TaskSchema& schema) {
   Array required;
   for (const ParameterSchema& parameter : schema.parameters) {
     Value type = parameter.json_schema.is_object() ? parameter.json_schema : Value(Object{});
-    if (!parameter.required) type.as_object().set("default", parameter.default_value);
+    // A secret's default is one, too (CP-29): catalogues are shown to everybody.
+    if (!parameter.required && !parameter.secret) type.as_object().set("default", parameter.default_value);
     if (parameter.secret) type.as_object().set("writeOnly", true);
     properties.set(parameter.name, std::move(type));
     if (parameter.required) required.emplace_back(parameter.name);

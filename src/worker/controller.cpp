@@ -2,6 +2,7 @@
 
 #include "core/backoff.hpp"
 
+#include <errand/catalogue.hpp>
 #include <errand/error.hpp>
 
 #include <algorithm>
@@ -119,6 +120,7 @@ ControlAnswer answer_command(const ControlCommand& command, const Registry& regi
   if (command.method == "terminate") return revoke(command, true);
   if (command.method == "rate_limit") return rate_limit(command, registry);
   if (command.method == "time_limit") return time_limit(command, registry);
+  if (command.method == "catalogue") return {.reply = Object{{"ok", catalogue(registry)}}};
   if (command.method == "shutdown") return {.stop = StopKind::warm};
   return {.reply = error("KeyError('" + command.method + "')")};
 }

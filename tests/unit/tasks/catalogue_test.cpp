@@ -132,6 +132,17 @@ TEST_CASE("a catalogue tells how a task is sent, retried and limited") {
         "****) -> text");
 }
 
+TEST_CASE("CP-29: the default of a secret stands in no catalogue") {
+  static constexpr Task<void(std::string, Secret<std::string>)> login{"login", {"user", {"token", "s3cret"}}};
+  Registry registry;
+  registry.add(login, [](std::string, Secret<std::string>) {});
+  const std::string text = to_json(catalogue(registry));
+  CHECK(text.find("s3cret") == std::string::npos);
+  const TaskSchema loaded = load_catalogue(parse_json(text)).at("login");
+  CHECK_FALSE(loaded.parameters[1].required);
+  CHECK_NOTHROW(check_call("login", loaded, {"ann"}, {}));
+}
+
 TEST_CASE("CP-3: a stub that agrees with the worker has no differences, and the same version") {
   const TaskSchema loaded = published().at("sanitise-and-upload-letter");
   CHECK(compare_schemas(letter.schema(), loaded).empty());
