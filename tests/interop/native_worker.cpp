@@ -1,4 +1,6 @@
 // A worker with the tasks that the interop and end-to-end tests call: one per behaviour that crosses the border.
+#include "requirement_tasks.hpp"
+
 #include <errand/errand.hpp>
 
 #include <chrono>
@@ -97,5 +99,6 @@ void register_tasks(errand::Registry& registry) {
 int main(int argc, char** argv) {
   errand::Registry registry;
   register_tasks(registry);
+  register_requirement_tasks(registry);
   return errand::main(argc, argv, registry);
 }

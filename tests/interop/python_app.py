@@ -1,5 +1,6 @@
 """The Python side of the interop tests: an ordinary Celery application that knows nothing of Errand."""
 import os
+import time
 
 from celery import Celery
 
@@ -52,9 +53,20 @@ def request(self):
         "origin": info.origin,
         "argsrepr": info.argsrepr,
         "kwargsrepr": info.kwargsrepr,
+        "labels": {"header": getattr(info, "related", None), "property": (info.properties or {}).get("related")},
         "priority": (info.delivery_info or {}).get("priority"),
         "queue": (info.delivery_info or {}).get("routing_key"),
     }
+
+
+@app.task(name="py.kind")
+def kind(value):
+    return [type(value).__name__, repr(value)]
+
+
+@app.task(name="py.sleep")
+def sleep(seconds):
+    time.sleep(seconds)  # the work itself
 
 
 @app.task(name="py.note_error")
