@@ -97,7 +97,7 @@ void register_requirement_tasks(errand::Registry& registry) {
                [](std::string how, std::int64_t) {
                  if (how == "throw") throw std::invalid_argument("thrown");
                  if (how == "kill") raise(SIGKILL);
-                 for (;;) std::this_thread::sleep_for(1h);  // ends by its time limit
+                 for (;;) std::this_thread::sleep_for(1h);  // work, ended by its time limit
                },
                {.time_limit = 1s});
   // Whoever is told once writes one line; then it throws, which must change nothing.

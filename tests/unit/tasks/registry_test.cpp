@@ -102,7 +102,8 @@ TEST_CASE("AT-24: a failure hook gets the task's own parameters, by place or by 
   Registry registry;
   registry.add(provision, [](std::string, int) {});
   std::vector<std::string> told;
-  registry.use(provision.name(), failure_hook(provision, [&](TaskContext&, const Failure& why, std::string id, int size) {
+  registry.use(provision.name(),
+               failure_hook(provision, [&](TaskContext&, const Failure& why, std::string id, int size) {
                  told.push_back(why.type + " " + id + " " + std::to_string(size));
                }));
   RecordingHost host;
