@@ -1,5 +1,6 @@
 #include "core/log.hpp"
 
+#include "core/ascii.hpp"
 #include "core/text.hpp"
 
 #include <unistd.h>
@@ -65,8 +66,6 @@ std::string_view color_of(Level level) {
       return "";
   }
 }
-
-char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
 
 std::string cut(std::string_view text) {
   if (text.size() <= kMostText) return std::string(text);
@@ -184,7 +183,7 @@ void put(int file, const std::string& line) {
 
 bool parse_level(std::string_view text, Level& level) noexcept {
   std::string word;
-  for (const char c : text) word += lower(c);
+  for (const char c : text) word += core::ascii_lower(c);
   if (word == "debug")
     level = Level::debug;
   else if (word == "info")

@@ -1,5 +1,6 @@
 // What must not appear in a log, an error or on a screen: values whose name says that they are secret, and what stands
 // between :// and @ in a URL. One pass over the text; every line of every log goes through it.
+#include "core/ascii.hpp"
 #include "core/log.hpp"
 
 #include <algorithm>
@@ -17,14 +18,12 @@ constexpr std::array<std::string_view, 14> kSecretWords{
 // Their values are several words: "Authorization: Bearer abc", "Cookie: a=1; b=2".
 constexpr std::array<std::string_view, 2> kWholeLineWords{"authorization", "cookie"};
 
-char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
-
 template <std::size_t N>
 bool contains_one_of(std::string_view key, const std::array<std::string_view, N>& words) {
   std::array<char, 128> word{};
   // The end of a long key is what names it.
   if (key.size() > word.size()) key.remove_prefix(key.size() - word.size());
-  std::transform(key.begin(), key.end(), word.begin(), lower);
+  std::transform(key.begin(), key.end(), word.begin(), core::ascii_lower);
   const std::string_view lowered(word.data(), key.size());
   return std::any_of(words.begin(), words.end(),
                      [&](std::string_view one) { return lowered.find(one) != std::string_view::npos; });

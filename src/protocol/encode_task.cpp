@@ -5,6 +5,7 @@
 #include "protocol/content.hpp"
 #include "protocol/header_fields.hpp"
 #include "protocol/saferepr.hpp"
+#include "protocol/shown_value.hpp"
 #include "protocol/signature_json.hpp"
 #include "protocol/task_message.hpp"
 
@@ -19,8 +20,6 @@ namespace {
 Error invalid(const Signature& call, std::string detail) {
   return Error({.kind = ErrorKind::invalid, .operation = "send", .subject = call.task, .detail = std::move(detail)});
 }
-
-Value text_or_null(const std::string& text) { return text.empty() ? Value() : Value(text); }
 
 Value seconds_or_null(const std::optional<Milliseconds>& limit) {
   if (!limit) return {};

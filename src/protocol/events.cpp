@@ -5,6 +5,7 @@
 #include "protocol/decode_failure.hpp"
 #include "protocol/header_fields.hpp"
 #include "protocol/saferepr.hpp"
+#include "protocol/shown_value.hpp"
 
 #include <algorithm>
 #include <limits>
@@ -13,19 +14,11 @@
 namespace errand::protocol {
 namespace {
 
-// A result longer than this is not parsed for the sake of its repr.
-constexpr std::size_t kReprFrom = 64u << 10;
-
-Value text_or_null(const std::string& text) { return text.empty() ? Value() : Value(text); }
 Value time_or_null(const std::optional<TimePoint>& time) { return time ? Value(write_time(*time)) : Value(); }
 
 std::string result_repr(std::string_view json) {
-  if (json.size() > kReprFrom) return "...";
-  try {
-    return saferepr(parse_json(json));
-  } catch (const Error&) {
-    return "...";
-  }
+  const std::optional<Value> value = shown_value(json);
+  return value ? saferepr(*value) : "...";
 }
 
 void set_task(Object& event, const TaskMessage& task) {

@@ -5,6 +5,7 @@
 #include "protocol/canvas.hpp"
 #include "protocol/decode_failure.hpp"
 #include "protocol/saferepr.hpp"
+#include "protocol/shown_value.hpp"
 
 #include <algorithm>
 #include <iterator>
@@ -16,17 +17,9 @@ namespace {
 
 using canvas::Kind;
 
-// A result longer than this is not parsed for the argsrepr of its callbacks.
-constexpr std::size_t kReprFrom = 64u << 10;
-
 Value shown(std::string_view json) {
   if (json.empty()) return {};
-  if (json.size() > kReprFrom) return "...";
-  try {
-    return parse_json(json);
-  } catch (const Error&) {
-    return "...";
-  }
+  return shown_value(json).value_or("...");
 }
 
 Value tuple_of(const Value& id) { return Value::array({Value::array({id, Value()}), Value()}); }
