@@ -260,8 +260,15 @@ class Attempt final : public ContextHost {
       each_hook([&](Hooks& hooks) { hooks.on_retry(context, failure, wait); });
       return;
     }
-    if (too_late && tries_left) failure.message += " (no retry: its time limit 'until' has passed)";
-    fail(error);
+    protocol::ExceptionInfo final_error = error;
+    if (too_late && tries_left) {
+      // GN-33: whoever reads the record learns why it was not tried again.
+      static constexpr std::string_view kTooLate = " (not retried: it expired, the next attempt would begin after `until`)";
+      failure.message += kTooLate;
+      if (final_error.arguments.empty()) final_error.arguments.emplace_back(std::string(kTooLate.substr(1)));
+      else if (const std::string* text = final_error.arguments.front().if_text()) final_error.arguments.front() = Value(*text + std::string(kTooLate));
+    }
+    fail(final_error);
     failure.traceback = outcome_.traceback;
     each_hook([&](Hooks& hooks) { hooks.on_failure(context, failure, args, kwargs); });
   }
