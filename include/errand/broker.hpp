@@ -4,10 +4,12 @@
 // A driver is a Broker and its Consumers; facts about it are data (BrokerTraits), so that nobody asks
 // "which driver is this?". The promises every driver keeps are the table in conformance.hpp.
 
+#include <errand/error.hpp>
 #include <errand/message.hpp>
 #include <errand/result_backend.hpp>
 
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <span>
 #include <string>
@@ -18,25 +20,40 @@ namespace errand {
 
 /// What a driver can do.
 struct BrokerTraits {
-  std::string_view name;                  ///< "sqlite", "redis", ...
-  bool durable = false;                   ///< an accepted message survives a crash of everything
+  std::string_view name;  ///< "sqlite", "redis", ...
+  bool durable = false;   ///< an accepted message survives a crash of everything
   bool priorities = false;
-  bool low_is_urgent = false;             ///< priority 0 is served first (Redis), not 9
-  bool fanout = false;                    ///< subscribe() works between processes
-  bool shared = false;                    ///< other processes can use the same queues
-  bool foreign_readers = false;           ///< Celery in Python may read and write the same queues
-  bool parks = true;                      ///< keeps not_before itself
-  std::optional<Milliseconds> lease;      ///< after this long without extend() another consumer gets the message
-  std::size_t max_message_bytes = 0;      ///< 0: no limit of its own
+  bool low_is_urgent = false;         ///< priority 0 is served first (Redis), not 9
+  bool fanout = false;                ///< subscribe() works between processes
+  bool shared = false;                ///< other processes can use the same queues
+  bool foreign_readers = false;       ///< Celery in Python may read and write the same queues
+  bool parks = true;                  ///< keeps not_before itself
+  bool keeps_revokes = false;         ///< Broker::revoke() works
+  std::optional<Milliseconds> lease;  ///< after this long without extend() another consumer gets the message
+  std::size_t max_message_bytes = 0;  ///< 0: no limit of its own
+  std::size_t max_dead_letters = 0;   ///< per queue; 0: no limit of its own
+};
+
+/// Ids that a broker remembers as revoked; the oldest are forgotten first, as Celery's workers do.
+inline constexpr std::size_t kMostRevoked = 50'000;
+/// What was to be dead-lettered in a queue that has no room for it (max_dead_letters) comes again after this.
+inline constexpr Milliseconds kFullDeadWait{60'000};
+
+/// A task that must not start, and for how long the broker will say so.
+struct RevokedTask {
+  TaskId id;
+  Milliseconds keep{0};
 };
 
 /// Names one delivery and what becomes of it. Each receipt is settled exactly once.
 struct Settlement {
   enum class Kind {
-    ack,          ///< done: forget it
-    requeue,      ///< back to the front of its queue, at once: it was never started
-    park,         ///< back to its queue, not before `not_before`
-    dead_letter,  ///< to the dead letters of its queue, with its original bytes
+    ack,      ///< done: forget it
+    requeue,  ///< back to the front of its queue, at once; the delivery does not count towards a limit
+    park,     ///< back to its queue, not before `not_before`
+    /// To the dead letters of its queue, with its original bytes. A queue has room for max_dead_letters of them (see
+    /// TransportOptions); beyond that the message is parked for kFullDeadWait, so that nothing is dropped.
+    dead_letter,
   };
   Receipt receipt;
   Kind kind = Kind::ack;
@@ -50,15 +67,21 @@ struct Commit {
   std::span<const Envelope> follow_ups;
   std::span<const TaskResult> results;
   std::span<const Settlement> settlements;
+  /// The settlement that each follow-up and each result belongs to, by its place; kFree: to none. What belongs to a
+  /// settlement that comes too late is neither sent nor stored: the message is somebody else's by then, and so is what
+  /// comes of it. Empty: nothing belongs to any.
+  static constexpr std::uint32_t kFree = UINT32_MAX;
+  std::span<const std::uint32_t> follow_ups_of{};
+  std::span<const std::uint32_t> results_of{};
   bool empty() const noexcept { return follow_ups.empty() && results.empty() && settlements.empty(); }
 };
 
 /// A queue and how it is bound. The default is Celery's: direct exchange and key of the queue's own name.
 struct QueueSpec {
   std::string name;
-  std::string exchange;              ///< "": same as name
+  std::string exchange;                  ///< "": same as name
   std::string exchange_type = "direct";  ///< direct | topic | fanout
-  std::string routing_key;           ///< "": same as name
+  std::string routing_key;               ///< "": same as name
 };
 
 struct Topology {
@@ -66,9 +89,9 @@ struct Topology {
 };
 
 struct ConsumeOptions {
-  std::vector<std::string> queues;   ///< served in turn; at least one
-  std::string owner;                 ///< unique id of this worker process (not its name); leases are held by it
-  Milliseconds lease{60'000};        ///< how long a delivery stays ours without extend()
+  std::vector<std::string> queues;  ///< served in turn; at least one
+  std::string owner;                ///< unique id of this worker process (not its name); leases are held by it
+  Milliseconds lease{60'000};       ///< how long a delivery stays ours without extend()
 };
 
 /// Hands out deliveries. Used by one thread; only wake() may be called from others.
@@ -98,26 +121,36 @@ class Consumer {
 
   /// Settlements and extensions that came too late so far: the message belonged to somebody else.
   virtual std::size_t stale() const noexcept { return 0; }
+
+  /// The deliveries that turned out to be somebody else's by now, each told once: by extend(), settle(), commit() or
+  /// whatever a driver does between them. A receipt that this consumer has settled itself, without ever hearing so, is
+  /// among them. Empty where leases need no renewal.
+  virtual std::vector<Receipt> take_lost() { return {}; }
+
+  /// The tasks revoked through the broker that this consumer has not told of yet. Complete as of the deliveries that
+  /// next() returned last: what was revoked before they were taken is known before they run. Costs no round trip
+  /// unless something was revoked since.
+  virtual std::vector<RevokedTask> take_revoked() { return {}; }
 };
 
 /// What a queue holds at this moment.
 struct QueueInfo {
   std::string name;
-  std::size_t ready = 0;       ///< waiting and due
-  std::size_t parked = 0;      ///< waiting for their time
-  std::size_t leased = 0;      ///< handed out, not settled (0 where the store cannot tell per queue)
-  std::size_t dead = 0;        ///< in the dead letters
+  std::size_t ready = 0;               ///< waiting and due
+  std::size_t parked = 0;              ///< waiting for their time
+  std::size_t leased = 0;              ///< handed out, not settled (0 where the store cannot tell per queue)
+  std::size_t dead = 0;                ///< in the dead letters
   std::optional<Milliseconds> oldest;  ///< age of the oldest ready message, where known
 };
 
 /// A message that could not be run, kept beside its queue.
 struct DeadLetter {
-  std::string id;              ///< names it for show, requeue and drop
+  std::string id;  ///< names it for show, requeue and drop
   std::string queue;
-  std::string reason;          ///< stable code
+  std::string reason;  ///< stable code
   std::string detail;
-  std::string raw;             ///< the original bytes as the broker stored them; requeue restores exactly these
-  std::string task;            ///< name and id if they could be read, else empty
+  std::string raw;   ///< the original bytes as the broker stored them; requeue restores exactly these
+  std::string task;  ///< name and id if they could be read, else empty
   std::string task_id;
   std::uint32_t deliveries = 0;
   TimePoint first_seen{};
@@ -152,6 +185,17 @@ class Broker {
   virtual std::vector<std::string> queues() = 0;
   /// Deletes what waits (ready and parked); what is handed out stays. Returns how many.
   virtual std::size_t purge(std::string_view queue) = 0;
+
+  /// Keeps these tasks from starting, in workers that run now and in those that come, wherever their messages wait. The
+  /// broker remembers each id for TransportOptions::revoke_expires, and at most kMostRevoked of them: beyond that the
+  /// oldest are forgotten first. Throws Error{unsupported} without the keeps_revokes trait.
+  virtual void revoke(std::span<const TaskId> /*ids*/) {
+    throw Error({.kind = ErrorKind::unsupported,
+                 .operation = "revoke",
+                 .subject = {},
+                 .detail = "this broker does not keep revoked ids",
+                 .code = {}});
+  }
 
   // Dead letters, oldest first. `after`: id of the last one seen, "" for the start.
   virtual std::vector<DeadLetter> dead_letters(std::string_view queue, std::size_t limit, std::string_view after) = 0;

@@ -20,8 +20,10 @@ struct TransportOptions {
   Milliseconds publish_timeout{5'000};         ///< a publish fails typed within this
   Milliseconds connect_timeout{5'000};
   std::vector<int> priority_steps{0, 3, 6, 9};
-  std::size_t max_message_bytes = 16u << 20;  ///< refused before any byte is sent
-  Milliseconds result_expires{86'400'000};    ///< 0: never
+  std::size_t max_message_bytes = 16u << 20;   ///< refused before any byte is sent
+  Milliseconds result_expires{86'400'000};     ///< 0: never
+  Milliseconds revoke_expires{2'592'000'000};  ///< how long the broker remembers a revoked id
+  std::size_t max_dead_letters = 100'000;      ///< per queue; beyond it messages wait in their queue instead
 };
 
 /// Throws Error{invalid} for an unknown scheme or a malformed URL, naming the nearest known scheme. Connects on

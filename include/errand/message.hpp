@@ -54,11 +54,14 @@ struct Receipt {
 struct Delivery {
   Receipt receipt;
   Message message;
-  Route route;                     ///< as the sender gave it (delivery_info)
+  Route route;  ///< as the sender gave it (delivery_info)
   bool redelivered = false;
-  std::uint32_t deliveries = 1;    ///< how often it was handed out, this time included, where the store counts
-  std::string raw;                 ///< the bytes as stored; filled only when `defect` is
-  std::string defect;              ///< not empty: the bytes are no message; why, in one line. Dead-letter it.
+  std::uint32_t deliveries = 1;  ///< how often it was handed out, this time included, where the store counts
+  /// Outcomes stored under an older token are of an earlier life: an operator has put the message back from the dead
+  /// letters since. 0: unknown.
+  std::uint64_t life_token = 0;
+  std::string raw;     ///< the bytes as stored; filled only when `defect` is
+  std::string defect;  ///< not empty: the bytes are no message; why, in one line. Dead-letter it.
 };
 
 }  // namespace errand

@@ -70,8 +70,8 @@ class Worker {
   Worker(const Worker&) = delete;
   Worker& operator=(const Worker&) = delete;
 
-  /// Runs until stopped. Returns the exit code: 0 after a warm stop, 1 when tasks had to be killed, 69 when the
-  /// broker was never reached. Throws Error for what the first connection refuses (credentials, conflicts).
+  /// Runs until stopped. Returns the exit code: 0 when everything that ran could finish, 1 when the stop interrupted or
+  /// killed tasks or could not store an outcome, 69 when the broker was never reached. Throws Error for what the first connection refuses (credentials, conflicts).
   int run();
 
   void request_stop(StopKind kind) noexcept;

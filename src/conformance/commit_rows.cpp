@@ -90,6 +90,48 @@ void late_receipt(BrokerContext& c) {
   require_equal(1, consumer->stale(), "a late settlement in a commit is skipped and counted");
 }
 
+// A worker that stood still longer than its lease wakes up with an outcome. Somebody else has the message by then.
+void late_outcome(BrokerContext& c) {
+  const std::string queue = c.fresh_queue();
+  const std::string next = c.fresh_queue();
+  auto results = c.results();
+  c.publish(queue, "a");
+  c.publish(queue, "b");
+  auto late = c.consumer(queue, c.kShortLease);
+  const auto held = c.take(*late, 2);
+  auto other = c.another();
+  auto second = other->consume(c.consume_options({queue}));
+  const auto again = c.take(*second, 2);
+  c.publish(queue, "c");
+  const Delivery mine = c.take_one(*late);
+  const std::vector<Envelope> follow_ups{c.envelope(next, "late"), c.envelope(next, "in time"),
+                                         c.envelope(next, "free")};
+  const std::vector<TaskResult> outcomes{success_of(held[0]), success_of(mine)};
+  Settlement dead = c.settle(held[1], Settlement::Kind::dead_letter);
+  dead.reason = "CHECK";
+  const std::vector<Settlement> settlements{c.settle(held[0]), dead, c.settle(mine)};
+  const std::vector<std::uint32_t> follow_ups_of{0, 2, Commit::kFree}, results_of{0, 2};
+  const bool done = late->commit({follow_ups, outcomes, settlements, follow_ups_of, results_of}, results.get());
+  if (!done) {
+    c.ack(*late, mine);
+    c.ack(*second, again);
+    throw Skipped{"this pair commits step by step"};
+  }
+  require(!results->get(outcomes[0].id).has_value(), "the result of a late holder is not stored");
+  require(results->get(outcomes[1].id).has_value(), "what was in time is stored");
+  require_equal(2, late->stale(), "what came too late is counted");
+  require_equal(0, c.broker().inspect(queue).dead, "a late holder makes no dead letter");
+  auto follower = c.consumer(next);
+  const auto sent = c.take(*follower, 2);
+  require_equal("in time", body(sent[0]), "the follow-ups of a late holder are not sent, the others are");
+  require_equal("free", body(sent[1]), "what belongs to no delivery is sent");
+  c.ack(*follower, sent);
+  c.nothing_comes(*follower, c.kAWhile, "the follow-up of a late holder is not sent");
+  results->forget(outcomes[1].id);
+  c.ack(*second, again);
+  require_equal(0, second->stale(), "the message is its new holder's");
+}
+
 void oversize_follow_up(BrokerContext& c) {
   const std::string queue = c.fresh_queue();
   c.publish(queue, "a");
@@ -116,6 +158,8 @@ constexpr BrokerCheck kRows[] = {
      all_of_it},
     {"commit.wakes", "a commit wakes those who wait for its results and follow-ups", nullptr, wakes_waiters},
     {"commit.late", "a settlement in a commit that came too late is skipped and counted", nullptr, late_receipt},
+    {"commit.fenced", "a holder that comes too late stores no result and sends no follow-up",
+     [](const BrokerTraits& t) { return t.lease.has_value(); }, late_outcome},
     {"commit.refused", "a commit that is refused leaves everything as it was",
      [](const BrokerTraits& t) { return t.max_message_bytes != 0; }, oversize_follow_up},
 };

@@ -103,11 +103,55 @@ void outlives_connection(BrokerContext& c) {
   require_equal(1, c.broker().dead_letters(queue, 10, "").size(), "another connection lists it");
 }
 
+// What an earlier delivery came to is no reason not to run a message that an operator has put back.
+void new_life(BrokerContext& c) {
+  const std::string queue = c.fresh_queue();
+  c.publish(queue, "again");
+  auto consumer = c.consumer(queue);
+  const Delivery first = c.take_one(*consumer);
+  require(first.life_token <= first.receipt.token, "a first delivery is not older than its message's life");
+  Settlement dead = c.settle(first, Settlement::Kind::dead_letter);
+  dead.reason = "CHECK";
+  consumer->settle(std::vector{dead});
+  const auto letters = c.broker().dead_letters(queue, 10, "");
+  require_equal(1, c.broker().requeue_dead(queue, std::vector{letters.at(0).id}), "requeue finds it");
+  const Delivery second = c.take_one(*consumer);
+  require(second.life_token > first.receipt.token, "what was stored before it was put back is of an earlier life");
+  require(second.life_token <= second.receipt.token, "what is stored now is of this life");
+  consumer->settle(std::vector{c.settle(second, Settlement::Kind::requeue)});
+  const Delivery third = c.take_one(*consumer);
+  require(third.life_token <= second.receipt.token, "and still is when it is delivered again");
+  c.ack(*consumer, third);
+}
+
+void limit(BrokerContext& c) {
+  const std::string queue = c.fresh_queue();
+  auto consumer = c.consumer(queue);
+  const std::size_t most = c.traits().max_dead_letters;
+  for (std::size_t i = 0; i < most + 2; ++i) c.publish(queue, std::to_string(i));
+  for (std::size_t i = 0; i < most + 2; ++i) bury(c, *consumer, "CHECK", "");
+  require_equal(most, c.broker().dead_letters(queue, most + 2, "").size(), "there are no more than the limit");
+  const QueueInfo info = c.broker().inspect(queue);
+  require_equal(most, info.dead, "inspect() counts those");
+  require_equal(2, info.parked, "what had no room waits in its queue");
+  require_equal(0, info.ready + info.leased, "for a while");
+  std::vector<std::string> ids;
+  for (const DeadLetter& letter : c.broker().dead_letters(queue, 2, "")) ids.push_back(letter.id);
+  require_equal(2, c.broker().drop_dead(queue, ids), "room is made");
+  c.publish(queue, "fits");
+  bury(c, *consumer, "CHECK", "");
+  require_equal(most - 1, c.broker().inspect(queue).dead, "and used");
+}
+
+bool limit_is_near(const BrokerTraits& traits) { return traits.max_dead_letters > 2 && traits.max_dead_letters <= 100; }
+
 constexpr BrokerCheck kRows[] = {
     {"dead.complete", "a dead letter keeps bytes, reason, counts and times; requeue restores the same message", nullptr,
      keeps_everything},
     {"dead.pages", "dead letters are listed page by page, oldest first", nullptr, pages},
     {"dead.drop", "drop deletes exactly the letters named", nullptr, drop},
+    {"dead.new-life", "a letter that was put back has a new life: earlier outcomes do not count", nullptr, new_life},
+    {"dead.limit", "beyond max_dead_letters a message waits in its queue and is not dropped", limit_is_near, limit},
     {"dead.shared", "a dead letter outlives the connection that made it", nullptr, outlives_connection},
 };
 

@@ -140,6 +140,30 @@ void token_grows(BrokerContext& c) {
   c.ack(*consumer, c.take_one(*consumer));
 }
 
+void lost_is_told(BrokerContext& c) {
+  const std::string queue = c.fresh_queue();
+  c.publish(queue, "a");
+  c.publish(queue, "b");
+  auto late = c.consumer(queue, c.kShortLease);
+  const auto held = c.take(*late, 2);
+  require(late->take_lost().empty(), "what is ours is not told as lost");
+  auto other = c.another();
+  auto second = other->consume(c.consume_options({queue}));
+  const auto again = c.take(*second, 2);
+  late->extend(std::vector{held[0].receipt, held[1].receipt}, c.kLongLease);
+  const std::vector<Receipt> lost = late->take_lost();
+  require_equal(2, lost.size(), "an extension finds out what was lost");
+  for (const Receipt& receipt : lost) {
+    require(receipt == held[0].receipt || receipt == held[1].receipt, "a lost delivery is told by its receipt");
+  }
+  require(late->take_lost().empty(), "each is told once");
+  late->settle(std::vector{c.settle(held[0])});
+  require(late->take_lost() == std::vector{held[0].receipt}, "a settlement finds it out as well");
+  second->extend(std::vector{again[0].receipt, again[1].receipt}, c.kLongLease);
+  c.ack(*second, again);
+  require(second->take_lost().empty(), "the new holder has lost nothing");
+}
+
 bool leases(const BrokerTraits& traits) { return traits.lease.has_value(); }
 
 constexpr BrokerCheck kRows[] = {
@@ -152,6 +176,8 @@ constexpr BrokerCheck kRows[] = {
     {"exclusive.token", "the token of a message grows with every delivery", nullptr, token_grows},
     {"lease.expiry", "a lease that runs out hands the message over and fences the late holder", leases, lease_runs_out},
     {"lease.stale-in-batch", "a settlement that came too late does not spoil its batch", leases, late_settle_in_batch},
+    {"lease.lost", "a consumer is told, once, which of its deliveries are somebody else's by now", leases,
+     lost_is_told},
     {"lease.extend", "an extended lease keeps the message", leases, extend_keeps},
 };
 

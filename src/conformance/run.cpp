@@ -60,7 +60,7 @@ std::string_view to_string(Verdict verdict) noexcept {
 std::span<const BrokerCheck> broker_checks() {
   static const std::vector<BrokerCheck> rows =
       joined<BrokerCheck>({fetch_rows(), settle_rows(), lease_rows(), dead_rows(), content_rows(), queue_rows(),
-                           commit_rows(), fanout_rows()});
+                           commit_rows(), revoke_rows(), fanout_rows()});
   return rows;
 }
 

@@ -55,6 +55,20 @@ void requeue_batch(BrokerContext& c) {
   c.ack(*consumer, again);
 }
 
+// A deploy gives back what has not begun, and so does a worker without room. Neither is the message's fault.
+void requeue_counts_not(BrokerContext& c) {
+  const std::string queue = c.fresh_queue();
+  c.publish(queue, "again");
+  auto consumer = c.consumer(queue);
+  for (int i = 0; i < 10; ++i) {
+    const Delivery delivery = c.take_one(*consumer);
+    require(delivery.deliveries <= 2, "giving back does not count as a delivery");
+    require(delivery.redelivered == (i > 0), "but the next one is marked redelivered");
+    consumer->settle(std::vector{c.settle(delivery, Settlement::Kind::requeue)});
+  }
+  c.ack(*consumer, c.take_one(*consumer));
+}
+
 void requeue_elsewhere(BrokerContext& c) {
   const std::string queue = c.fresh_queue();
   c.publish(queue, "yours");
@@ -150,6 +164,8 @@ constexpr BrokerCheck kRows[] = {
     {"settle.requeue", "a message that is put back is the next to come, marked redelivered, with a higher token",
      nullptr, requeue_in_front},
     {"settle.requeue-batch", "a batch that is put back keeps its order", nullptr, requeue_batch},
+    {"settle.requeue-uncounted", "a message that is put back again and again has not been delivered more often",
+     nullptr, requeue_counts_not},
     {"settle.requeue-elsewhere", "a message that is put back wakes a consumer of another connection", nullptr,
      requeue_elsewhere},
     {"park.settle", "a parked message comes when it is due and not before", parks, park_waits},

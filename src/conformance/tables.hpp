@@ -12,6 +12,7 @@ std::span<const BrokerCheck> dead_rows();     // dead letters
 std::span<const BrokerCheck> content_rows();  // what a message carries, sizes
 std::span<const BrokerCheck> queue_rows();    // names, routes, purge, inspect, fairness
 std::span<const BrokerCheck> commit_rows();   // outcomes of a batch in one step
+std::span<const BrokerCheck> revoke_rows();   // revoked tasks
 std::span<const BrokerCheck> fanout_rows();   // broadcasts
 std::span<const BackendCheck> result_rows();  // records of tasks
 std::span<const BackendCheck> group_rows();   // groups and chords

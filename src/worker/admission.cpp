@@ -9,6 +9,7 @@ void Engine::admit(Arrival arrival, Now now, std::vector<Effect>& out) {
   Held& held = held_.emplace(run, Held{}).first->second;
   held.arrival = std::move(arrival);
   held.since = now.steady;
+  held.ours_until = sure_until(now.steady);
   const Arrival& got = held.arrival;
 
   if (!got.defect_code.empty()) {
@@ -31,22 +32,31 @@ void Engine::admit(Arrival arrival, Now now, std::vector<Effect>& out) {
            std::move(failure), now, out);
     return;
   }
+  if (ended_before(got)) {
+    if (got.stored_state == state::failure && got.crashes + 1 >= options_.max_crashes) {
+      refuse(run, held, "CRASH_LIMIT", "its process died too often, and its worker before it could say so", std::nullopt, now,
+             out);
+      return;
+    }
+    emit(Emit::What::repeated, held, got.stored_state, out);
+    CommitEntry entry{.settlement = Settlement{.receipt = got.receipt}};
+    // Between the result and the acknowledgement a chord is told, which counts a member once.
+    if (auto report = state::ready(got.stored_state) ? chord_report_again(got) : std::nullopt) {
+      entry.message = got.message;
+      entry.chord_reports.push_back(std::move(*report));
+    }
+    commit(run, held, std::move(entry), now, out);
+    return;
+  }
+  if (recent_.conflicts(got)) {
+    refuse(run, held, "ID_CONFLICT", "another message with this id and another body was here first", std::nullopt, now, out);
+    return;
+  }
   if (got.deliveries > options_.max_deliveries) {
     refuse(run, held, "DELIVERY_LIMIT",
            "delivered " + std::to_string(got.deliveries) + " times, limit max_deliveries = " +
                std::to_string(options_.max_deliveries),
            std::nullopt, now, out);
-    return;
-  }
-  // A redelivered message whose success is already stored: only the acknowledgement was lost, and what a chord is told
-  // between the two. It counts a member once.
-  if (got.redelivered && got.stored_state == state::success) {
-    CommitEntry entry{.settlement = Settlement{.receipt = got.receipt}};
-    if (auto report = chord_report_again(got)) {
-      entry.message = got.message;
-      entry.chord_reports.push_back(std::move(*report));
-    }
-    commit(run, held, std::move(entry), now, out);
     return;
   }
   emit(Emit::What::received, held, {}, out);
@@ -69,6 +79,17 @@ void Engine::admit(Arrival arrival, Now now, std::vector<Effect>& out) {
     return;
   }
   waiting_.push_back(run);
+}
+
+// Whether this very attempt has ended already: its outcome is stored, what follows was sent before that, and only the
+// acknowledgement is missing, because a worker died in between or a sender sent a retry twice.
+bool Engine::ended_before(const Arrival& got) const {
+  if (got.stored_state.empty()) return false;
+  if (got.stored_state == state::success) return true;
+  if (!state::ready(got.stored_state) && got.stored_state != state::retry) return false;
+  // An operator has put it back from the dead letters since: that is a new attempt.
+  if (got.stored_token != 0 && delivery_token(got.stored_token) < got.life_token) return false;
+  return got.stored_retries >= got.retries;
 }
 
 // The last look before the pool gets it: time may have passed since it came. True: it will not run now.

@@ -30,6 +30,7 @@ Arrival to_arrival(Delivery&& delivery) {
   arrival.route = std::move(delivery.route);
   arrival.redelivered = delivery.redelivered;
   arrival.deliveries = delivery.deliveries;
+  arrival.life_token = delivery.life_token;
   if (!delivery.defect.empty()) {
     arrival.defect_code = std::string(protocol::reason::undecodable);
     arrival.defect_detail = std::move(delivery.defect);

@@ -25,6 +25,7 @@ std::optional<ChordReport> chord_report_again(const Arrival& stored) {
 }
 
 void Committer::with_chords(CommitEntry& entry) {
+  fence({&entry});
   if (results_ != nullptr) {
     for (const Outcome::ChordSize& chord : entry.chord_sizes) results_->set_chord_size(chord.group, chord.size);
   }

@@ -28,8 +28,8 @@ bool has_started(std::span<const TaskResult> all) {
 #endif
 }  // namespace
 
-Committer::Committer(Broker& broker, Consumer& consumer, ResultBackend* results)
-    : broker_(broker), consumer_(consumer), results_(results) {}
+Committer::Committer(Broker& broker, Consumer& consumer, ResultBackend* results, Milliseconds lease)
+    : broker_(broker), consumer_(consumer), results_(results), lease_(lease) {}
 
 void Committer::add(CommitEntry entry) { entries_.push_back(std::move(entry)); }
 
@@ -77,11 +77,16 @@ void Committer::gather(const std::vector<CommitEntry*>& batch) {
   follow_ups_.clear();
   outcomes_.clear();
   settlements_.clear();
+  follow_ups_of_.clear();
+  outcomes_of_.clear();
   for (CommitEntry* entry : batch) {
+    const auto of = entry->settlement ? static_cast<std::uint32_t>(settlements_.size()) : Commit::kFree;
     for (const Envelope& envelope : entry->follow_ups) follow_ups_.push_back(envelope);
     if (entry->result) outcomes_.push_back(*entry->result);
     for (const TaskResult& result : entry->more_results) outcomes_.push_back(result);
     if (entry->settlement) settlements_.push_back(*entry->settlement);
+    follow_ups_of_.resize(follow_ups_.size(), of);
+    outcomes_of_.resize(outcomes_.size(), of);
   }
 }
 
@@ -92,7 +97,9 @@ void Committer::in_order(const std::vector<CommitEntry*>& batch) {
   ERRAND_FAILPOINT_IF(has_dead(settlements_), "deadletter.before");
   ERRAND_FAILPOINT_IF(has_successor(follow_ups_), "chain.before_publish");
   ERRAND_FAILPOINT_IF(has_retry(follow_ups_), "retry.before_publish");
-  if (!consumer_.commit(Commit{follow_ups_, outcomes_, settlements_}, results_)) {
+  if (!consumer_.commit(Commit{follow_ups_, outcomes_, settlements_, follow_ups_of_, outcomes_of_}, results_)) {
+    fence(batch);
+    gather(batch);
     publish(batch);
     ERRAND_FAILPOINT_IF(has_successor(follow_ups_), "chain.after_publish");
     ERRAND_FAILPOINT_IF(has_retry(follow_ups_), "retry.between");
@@ -111,6 +118,30 @@ void Committer::publish(const std::vector<CommitEntry*>& batch) {
   if (follow_ups_.empty()) return;
   broker_.publish(follow_ups_);
   for (CommitEntry* entry : batch) entry->follow_ups.clear();
+}
+
+// Step by step nothing ties an outcome to its lease. So leases are renewed first, and what belongs to one that is lost
+// is dropped: its message is somebody else's, and so is what comes of it.
+void Committer::fence(const std::vector<CommitEntry*>& batch) {
+  if (!broker_.traits().lease) return;
+  std::vector<Receipt> receipts;
+  for (const CommitEntry* entry : batch) {
+    const bool outcome = entry->result || !entry->follow_ups.empty() || has_chords(*entry);
+    if (entry->settlement && outcome) receipts.push_back(entry->settlement->receipt);
+  }
+  if (receipts.empty()) return;
+  consumer_.extend(receipts, lease_);
+  for (Receipt& receipt : consumer_.take_lost()) {
+    for (CommitEntry* entry : batch) {
+      if (!entry->settlement || entry->settlement->receipt != receipt) continue;
+      entry->follow_ups.clear();
+      entry->result.reset();
+      entry->more_results.clear();
+      entry->chord_sizes.clear();
+      entry->chord_reports.clear();
+    }
+    lost_.push_back(std::move(receipt));
+  }
 }
 
 void Committer::one_by_one(CommitEntry& entry) {

@@ -11,6 +11,7 @@
 #include <errand/error.hpp>
 
 #include <memory>
+#include <utility>
 
 namespace errand::worker {
 
@@ -23,7 +24,7 @@ inline bool has_chords(const CommitEntry& entry) noexcept {
 class Committer {
  public:
   /// `results` may be null (no result backend). All must outlive the committer.
-  Committer(Broker& broker, Consumer& consumer, ResultBackend* results);
+  Committer(Broker& broker, Consumer& consumer, ResultBackend* results, Milliseconds lease = Milliseconds{60'000});
 
   void add(CommitEntry entry);
   bool empty() const noexcept { return entries_.empty(); }
@@ -37,6 +38,8 @@ class Committer {
   std::optional<SteadyPoint> retry_at() const noexcept { return retry_at_; }
   /// Why the last try failed, for the log.
   const std::string& last_error() const noexcept { return last_error_; }
+  /// As Consumer::take_lost, for what was found out here.
+  std::vector<Receipt> take_lost() { return std::exchange(lost_, {}); }
 
  private:
   void in_order(const std::vector<CommitEntry*>& batch);
@@ -46,14 +49,18 @@ class Committer {
   void with_chords(CommitEntry& entry);  // chord.cpp
   void report_chord(const ChordReport& report, const Message& member);
   void gather(const std::vector<CommitEntry*>& batch);
+  void fence(const std::vector<CommitEntry*>& batch);
 
   Broker& broker_;
   Consumer& consumer_;
   ResultBackend* results_;
+  Milliseconds lease_;
+  std::vector<Receipt> lost_;
   std::vector<CommitEntry> entries_;
   std::vector<Envelope> follow_ups_;     // scratch of one batch
   std::vector<TaskResult> outcomes_;
   std::vector<Settlement> settlements_;
+  std::vector<std::uint32_t> follow_ups_of_, outcomes_of_;  // see Commit
   std::optional<SteadyPoint> retry_at_;
   std::string last_error_;
   core::Backoff backoff_{core::kReconnect};

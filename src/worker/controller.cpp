@@ -169,6 +169,18 @@ void Controller::listen() {
   }
 }
 
+// A revocation that came by broadcast reaches the workers that listen now. Written down, it reaches those that come later
+// as well, this one after a restart included, whoever sent it.
+void Controller::keep(Broker& broker, const Control& change) {
+  const auto* revoke = std::get_if<RevokeTasks>(&change);
+  if (revoke == nullptr || !broker.traits().keeps_revokes) return;
+  try {
+    broker.revoke(revoke->ids);
+  } catch (const Error& away) {
+    events_.log("control.revoke", away.what());
+  }
+}
+
 void Controller::serve(Broker& broker, const Delivery& delivery) {
   if (!delivery.defect.empty()) {
     events_.log("control.undecodable", delivery.defect);
@@ -178,6 +190,7 @@ void Controller::serve(Broker& broker, const Delivery& delivery) {
   if (!command) return;
   ControlAnswer answer = answer_command(*command, registry_);
   events_.log("control.command", command->method);
+  if (answer.change) keep(broker, *answer.change);
   if (answer.change) events_.change(std::move(*answer.change));
   if (answer.stop) events_.stop(*answer.stop);
   if (!answer.reply || !command->reply_to) return;

@@ -53,6 +53,7 @@ class Controller {
  private:
   void listen();
   void serve(Broker& broker, const Delivery& delivery);
+  void keep(Broker& broker, const Control& change);
 
   std::string broker_url_;
   TransportOptions transport_;

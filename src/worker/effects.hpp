@@ -48,7 +48,22 @@ struct Reclaim {};
 
 /// Something a person or a monitor may want to know.
 struct Emit {
-  enum class What { received, started, succeeded, failed, retried, revoked, rejected, dead_lettered, returned, parked, lost };
+  enum class What {
+    received,
+    started,
+    succeeded,
+    failed,
+    retried,
+    revoked,
+    rejected,
+    dead_lettered,
+    returned,
+    parked,
+    lost,        ///< its process died
+    lease_lost,  ///< somebody else has the message: what it came to here does not count
+    repeated,    ///< it had ended before and only its acknowledgement was lost
+    abandoned,   ///< left behind by a stop that could not wait any longer
+  };
   What what = What::received;
   TaskId id;
   std::string task;

@@ -4,13 +4,8 @@
 
 namespace errand::worker {
 
-namespace {
-// After a polite request to stop, each harder way gets this long to work.
-constexpr Milliseconds kEscalateAfter{5'000};
-}  // namespace
-
 Engine::Engine(EngineOptions options, const Registry& registry)
-    : options_(std::move(options)), registry_(registry), revoked_(options_.max_revoked, options_.revoked_for) {
+    : options_(std::move(options)), registry_(registry), revoked_(options_.max_revoked, options_.revoked_for), recent_(options_.max_recent) {
   for (const TaskDefinition* task : registry.all()) {
     if (task->options.rate_limit.tasks > 0) rates_.emplace(task->name, RateGate{task->options.rate_limit});
   }
@@ -24,7 +19,7 @@ void Engine::step(Input input, Now now, std::vector<Effect>& out) {
 
 std::optional<SteadyPoint> Engine::next_timer() const {
   SteadyPoint next = held_.empty() ? SteadyPoint::max() : renew_at_;
-  if (stop_) next = std::min(next, stop_by_);
+  if (stop_) next = std::min({next, stop_by_, leave_at_});
   for (const auto& [run, held] : held_) {
     if (held.escalate_at) next = std::min(next, *held.escalate_at);
     if (!held.begun && (held.phase == Phase::waiting || held.phase == Phase::dispatched)) {
@@ -57,6 +52,12 @@ void Engine::on(Capacity& input, Now now, std::vector<Effect>& out) {
     auto found = held_.find(run);
     if (found == held_.end() || found->second.phase != Phase::waiting) continue;
     Held& held = found->second;
+    if (!held.acked && held.ours_until <= now.steady) {
+      // This process stood still. Whether the message is still its own is asked first, or it would run twice.
+      waiting_.push_front(run);
+      renew_at_ = std::min(renew_at_, now.steady);
+      return;
+    }
     if (refuse_before_start(run, held, now, out)) continue;
     input.free -= 1;
     if (held.task->options.acks_late) {
@@ -84,6 +85,7 @@ void Engine::on(Started& input, Now now, std::vector<Effect>& out) {
   }
   if (!held.revoked.empty()) {
     out.push_back(Kill{input.run, Cancel::cooperative, held.revoked});
+    held.told_at = now.steady;
     held.escalate_at = now.steady + kEscalateAfter;
   }
 }
@@ -100,6 +102,12 @@ void Engine::on(Progressed& input, Now now, std::vector<Effect>& out) {
 void Engine::on(Finished& input, Now now, std::vector<Effect>& out) {
   auto found = held_.find(input.outcome.run);
   if (found == held_.end() || found->second.phase != Phase::dispatched) return;
+  if (found->second.lost) {
+    // Whoever has the message now decides what it comes to. Storing this would be a second commit.
+    emit(Emit::What::lease_lost, found->second, "what it came to here is dropped", out, input.outcome.duration);
+    held_.erase(found);
+    return;
+  }
   finish(found->first, found->second, input.outcome, now, out);
 }
 
@@ -117,6 +125,10 @@ void Engine::on(Reclaimed& input, Now now, std::vector<Effect>& out) {
   for (std::uint64_t run : input.runs) {
     auto found = held_.find(run);
     if (found == held_.end() || found->second.phase != Phase::dispatched) continue;
+    if (found->second.lost) {
+      held_.erase(found);
+      continue;
+    }
     if (found->second.finishing) {
       // Its task has already ended; only the hooks wait for a process. Run them again.
       Held& held = found->second;
@@ -138,8 +150,11 @@ void Engine::on(Committed& input, Now now, std::vector<Effect>& out) {
   for (std::uint64_t run : input.runs) {
     auto found = held_.find(run);
     if (found == held_.end()) continue;
-    if (found->second.phase == Phase::acking) {
+    if (found->second.phase == Phase::acking && !found->second.lost) {
+      found->second.acked = true;
       start(run, found->second, now, out);
+    } else if (found->second.phase == Phase::acking) {
+      held_.erase(found);
     } else if (found->second.phase == Phase::committing) {
       held_.erase(found);
       settled_ += 1;
@@ -152,33 +167,13 @@ void Engine::on(Control& input, Now now, std::vector<Effect>& out) {
     rates_.insert_or_assign(rate->task, RateGate{rate->limit});
   } else if (auto* limits = std::get_if<SetTimeLimits>(&input)) {
     limits_.insert_or_assign(limits->task, std::pair{limits->soft, limits->hard});
-  } else if (auto* revoke = std::get_if<RevokeTasks>(&input)) {
-    for (const TaskId& id : revoke->ids) revoked_.add(id, now.steady);
-    for (auto& [run, held] : held_) {
-      if (std::find(revoke->ids.begin(), revoke->ids.end(), held.arrival.id) == revoke->ids.end()) continue;
-      if (held.phase == Phase::waiting && !held.settled) {
-        revoked_result(run, held, "revoked", now, out);
-      } else if (held.phase == Phase::dispatched && !held.finishing && (revoke->terminate || !held.begun)) {
-        held.revoked = held.begun ? "terminated" : "revoked";
-        if (held.begun) {
-          held.escalated = revoke->kill ? Cancel::kill : Cancel::cooperative;
-          out.push_back(Kill{run, held.escalated, held.revoked});
-          if (!revoke->kill) held.escalate_at = now.steady + kEscalateAfter;
-        }
-      }
-    }
+  } else if (auto* tasks = std::get_if<RevokeTasks>(&input)) {
+    revoke(*tasks, now, out);
   }
 }
 
 void Engine::on(Tick&, Now now, std::vector<Effect>& out) {
-  if (!held_.empty() && renew_at_ <= now.steady) {
-    std::vector<Receipt> receipts;
-    for (const auto& [run, held] : held_) {
-      if (!held.settled) receipts.push_back(held.arrival.receipt);
-    }
-    if (!receipts.empty()) out.push_back(Extend{std::move(receipts)});
-    renew_at_ = now.steady + options_.lease / 3;
-  }
+  renew_if_due(now, out);
   bool reclaim = false;
   for (auto& [run, held] : held_) {
     if (held.escalate_at && *held.escalate_at <= now.steady) {
@@ -198,45 +193,7 @@ void Engine::on(Tick&, Now now, std::vector<Effect>& out) {
   }
   if (reclaim) out.push_back(Reclaim{});
   if (stop_ && stop_by_ <= now.steady) stop_running(StopKind::cold, now, out);
-}
-
-void Engine::on(StopRequested& input, Now now, std::vector<Effect>& out) {
-  if (stop_ && input.kind <= *stop_) return;
-  stop_running(input.kind, now, out);
-}
-
-// Stop order: fetch nothing more (wanted() is 0 from here on); give back what has not begun; then, by kind, wait
-// for what runs, ask it to stop, or kill it. Giving back does not count as an attempt.
-void Engine::stop_running(StopKind kind, Now now, std::vector<Effect>& out) {
-  if (!stop_) stop_by_ = now.steady + options_.grace;
-  stop_ = kind;
-  if (kind == StopKind::cold) stop_by_ = SteadyPoint::max();
-  for (auto& [run, held] : held_) {
-    if (held.phase == Phase::waiting && !held.settled) give_back(run, held, now, out);
-  }
-  waiting_.erase(std::remove_if(waiting_.begin(), waiting_.end(),
-                                [&](std::uint64_t run) {
-                                  auto found = held_.find(run);
-                                  return found == held_.end() || found->second.phase != Phase::waiting;
-                                }),
-                 waiting_.end());
-  out.push_back(Reclaim{});
-  if (kind == StopKind::warm) return;
-  for (auto& [run, held] : held_) {
-    if (held.phase != Phase::dispatched || held.finishing) continue;
-    if (kind == StopKind::cold) {
-      held.give_back = true;
-      killed_ = killed_ || held.begun;
-    }
-    out.push_back(Kill{run, kind == StopKind::cold ? Cancel::kill : Cancel::cooperative, "worker stops"});
-  }
-}
-
-void Engine::halt_if_done(std::vector<Effect>& out) {
-  if (!stop_ || halted_) return;
-  if (!held_.empty()) return;
-  halted_ = true;
-  out.push_back(Halt{killed_ ? 1 : 0});
+  if (leave_at_ <= now.steady) stop_waiting(now, out);
 }
 
 void Engine::emit(Emit::What what, const Held& held, std::string detail, std::vector<Effect>& out,

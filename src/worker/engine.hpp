@@ -7,6 +7,7 @@
 
 #include "worker/effects.hpp"
 #include "worker/rate.hpp"
+#include "worker/recent.hpp"
 #include "worker/revoked.hpp"
 
 #include <deque>
@@ -18,6 +19,9 @@ struct ExceptionInfo;
 }
 
 namespace errand::worker {
+
+/// After a polite request to stop, each harder way gets this long to work.
+inline constexpr Milliseconds kEscalateAfter{5'000};
 
 struct EngineOptions {
   std::string node_name;
@@ -34,7 +38,11 @@ struct EngineOptions {
   std::uint32_t max_deliveries = 20;
   std::size_t max_revoked = 50'000;
   Milliseconds revoked_for{10'800'000};
+  std::size_t max_recent = 10'000;      ///< ids remembered to recognise two messages with one id
 };
+
+/// The delivery's own token within that of a result (TaskResult::token), which begins with the attempt.
+std::uint64_t delivery_token(std::uint64_t result_token) noexcept;
 
 class Engine {
  public:
@@ -51,7 +59,11 @@ class Engine {
 
   std::size_t held() const noexcept { return held_.size(); }
   std::size_t settled() const noexcept { return settled_; }
+  /// Leases that were lost so far, whatever their message was doing.
+  std::size_t leases_lost() const noexcept { return leases_lost_; }
   bool stopping() const noexcept { return stop_.has_value(); }
+  /// Stopping coldly: it ends within seconds, whatever a store does.
+  bool leaving() const noexcept { return stop_ == StopKind::cold; }
   bool idle() const noexcept { return held_.empty(); }
 
  private:
@@ -63,8 +75,12 @@ class Engine {
     SteadyPoint since{};             // when it entered its phase
     bool begun = false;              // the pool said so
     bool settled = false;            // acknowledged early, or its settlement is on its way
+    bool acked = false;              // acknowledged early, and that is safe: there is no lease any more
+    bool lost = false;               // its message is somebody else's: what it comes to does not count
+    SteadyPoint ours_until{};        // nobody else can have the message before
     bool give_back = false;          // stopping coldly: what it comes to does not count
     std::string revoked;             // why it must not finish: "terminated"
+    SteadyPoint told_at{};           // to stop
     std::optional<SteadyPoint> escalate_at;  // next harder way to stop it
     Cancel escalated = Cancel::cooperative;
     bool quarantine = false;         // it killed its process too often: its end is the dead letters
@@ -80,12 +96,16 @@ class Engine {
   void on(ProcessEnded& input, Now now, std::vector<Effect>& out);
   void on(Reclaimed& input, Now now, std::vector<Effect>& out);
   void on(Committed& input, Now now, std::vector<Effect>& out);
+  void on(Renewed& input, Now now, std::vector<Effect>& out);
+  void on(LeasesLost& input, Now now, std::vector<Effect>& out);
+  void on(Revoked& input, Now now, std::vector<Effect>& out);
   void on(Control& input, Now now, std::vector<Effect>& out);
   void on(Tick& input, Now now, std::vector<Effect>& out);
   void on(StopRequested& input, Now now, std::vector<Effect>& out);
 
   // admission.cpp: what becomes of a message before it runs
   void admit(Arrival arrival, Now now, std::vector<Effect>& out);
+  bool ended_before(const Arrival& got) const;
   bool refuse_before_start(std::uint64_t run, Held& held, Now now, std::vector<Effect>& out);
   void start(std::uint64_t run, Held& held, Now now, std::vector<Effect>& out);
 
@@ -102,11 +122,23 @@ class Engine {
   void commit(std::uint64_t run, Held& held, CommitEntry entry, Now now, std::vector<Effect>& out);
   void refuse(std::uint64_t run, Held& held, std::string code, std::string detail, std::optional<TaskResult> result,
               Now now, std::vector<Effect>& out);
-  void revoked_result(std::uint64_t run, Held& held, std::string why, Now now, std::vector<Effect>& out);
+  void revoked_result(std::uint64_t run, Held& held, std::string why, Now now, std::vector<Effect>& out,
+                      std::string how = {});
   void emit(Emit::What what, const Held& held, std::string detail, std::vector<Effect>& out,
             std::chrono::nanoseconds duration = {}) const;
 
+  // revoke.cpp
+  void revoke(const RevokeTasks& change, Now now, std::vector<Effect>& out);
+  std::string stopped_how(const Held& held, const Outcome& outcome, Now now) const;
+
+  // lease.cpp: whose the messages are
+  void renew_if_due(Now now, std::vector<Effect>& out);
+  SteadyPoint sure_until(SteadyPoint since) const noexcept;
+  void lose(std::uint64_t run, Held& held, Now now, std::vector<Effect>& out);
+
+  // stop.cpp
   void stop_running(StopKind kind, Now now, std::vector<Effect>& out);
+  void stop_waiting(Now now, std::vector<Effect>& out);
   void halt_if_done(std::vector<Effect>& out);
 
   EngineOptions options_;
@@ -115,12 +147,17 @@ class Engine {
   std::map<std::uint64_t, Held> held_;           // ordered: effects come out in the order of arrival
   std::deque<std::uint64_t> waiting_;
   RevokedIds revoked_;
+  RecentIds recent_;
   std::map<std::string, RateGate, std::less<>> rates_;
   std::map<std::string, std::pair<std::optional<Milliseconds>, std::optional<Milliseconds>>, std::less<>> limits_;
   SteadyPoint renew_at_ = SteadyPoint::max();
+  SteadyPoint renewing_since_{};                 // of the Extend that was not answered yet
+  std::size_t leases_lost_ = 0;
   std::optional<StopKind> stop_;
   SteadyPoint stop_by_ = SteadyPoint::max();
-  bool killed_ = false;                          // the stop had to kill tasks
+  SteadyPoint leave_at_ = SteadyPoint::max();    // after a cold stop: when to wait no longer
+  bool gave_up_ = false;                         // what does not die was given back
+  bool interrupted_ = false;                     // the stop did not let everything finish
   bool halted_ = false;
   std::size_t settled_ = 0;
 };

@@ -1,6 +1,7 @@
 #pragma once
 // What can happen to a worker: the inputs of the engine. Values only.
 
+#include <errand/broker.hpp>
 #include <errand/pool.hpp>
 #include <errand/worker.hpp>
 
@@ -39,8 +40,12 @@ struct Arrival {
 
   std::string defect_code;    ///< not empty: cannot be run; stable reason for the dead letter
   std::string defect_detail;
-  std::string stored_state;   ///< of an earlier delivery, looked up for redelivered messages; "" unknown
-  std::string stored_result_json;  ///< with it
+  // Of the task's record, looked up for redelivered messages and for retries; "" unknown or none.
+  std::string stored_state;
+  std::string stored_result_json;
+  std::uint32_t stored_retries = 0;
+  std::uint64_t stored_token = 0;
+  std::uint64_t life_token = 0;  ///< see Delivery
 };
 
 struct Delivered {
@@ -74,6 +79,14 @@ struct Reclaimed {
 struct Committed {
   std::vector<std::uint64_t> runs;
 };
+/// What became of an Extend.
+struct Renewed {
+  bool done = false;
+};
+/// These messages are somebody else's by now.
+struct LeasesLost {
+  std::vector<Receipt> receipts;
+};
 /// Remote control, as far as it changes decisions.
 struct RevokeTasks {
   std::vector<TaskId> ids;
@@ -88,14 +101,19 @@ struct SetTimeLimits {
   std::string task;
   std::optional<Milliseconds> soft, hard;
 };
+/// The broker remembers these as revoked; some may be known already.
+struct Revoked {
+  std::vector<RevokedTask> tasks;
+};
 using Control = std::variant<RevokeTasks, SetRateLimit, SetTimeLimits>;
 /// Nothing happened, but time passed.
 struct Tick {};
 struct StopRequested {
   StopKind kind = StopKind::warm;
+  SteadyPoint at = SteadyPoint::max();  ///< when it was asked for, if that was before now: a loop may wait for a store
 };
 
-using Input = std::variant<Delivered, Capacity, Started, Progressed, Finished, ProcessEnded, Reclaimed, Committed, Control, Tick,
-                           StopRequested>;
+using Input = std::variant<Delivered, Capacity, Started, Progressed, Finished, ProcessEnded, Reclaimed, Committed, Renewed,
+                           LeasesLost, Revoked, Control, Tick, StopRequested>;
 
 }  // namespace errand::worker

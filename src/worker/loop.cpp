@@ -50,12 +50,40 @@ void Inbox::drain(std::vector<Input>& into) {
   into.clear();
   const std::lock_guard lock(mutex_);
   into.swap(inputs_);
+  drains_ += 1;
+}
+
+bool Inbox::post_and_wait(Input input, Deadline deadline) {
+  std::uint64_t mine = 0;
+  {
+    const std::lock_guard lock(mutex_);
+    mine = drains_ + 1;
+    waiters_ += 1;
+  }
+  post(std::move(input));
+  std::unique_lock lock(mutex_);
+  const auto seen = [&] { return handled_ >= mine || closed_; };
+  const bool done = deadline.point() ? handled_changed_.wait_until(lock, *deadline.point(), seen) : (handled_changed_.wait(lock, seen), true);
+  waiters_ -= 1;
+  return done;
+}
+
+void Inbox::close() {
+  const std::lock_guard lock(mutex_);
+  closed_ = true;
+  handled_changed_.notify_all();
+}
+
+void Inbox::handled() {
+  const std::lock_guard lock(mutex_);
+  handled_ = drains_;
+  if (waiters_ > 0) handled_changed_.notify_all();
 }
 
 Loop::Loop(LoopOptions options, Engine& engine, Broker& broker, Consumer& consumer, ResultBackend* results, Pool& pool,
            Inbox& inbox, const Systemd& systemd)
     : options_(options), engine_(engine), broker_(broker), consumer_(consumer), results_(results), pool_(pool),
-      inbox_(inbox), systemd_(systemd), committer_(broker, consumer, results) {}
+      inbox_(inbox), systemd_(systemd), committer_(broker, consumer, results, options.lease) {}
 
 int Loop::run() {
   inbox_.bind(&consumer_);
@@ -71,6 +99,8 @@ int Loop::run() {
     step(Capacity{pool_.free_slots()});
     carry_out();
     commit();
+    lose();
+    inbox_.handled();
     if (exit_code_) break;
     if (watchdog_at_ <= now_.steady) {
       systemd_.notify("WATCHDOG=1");
@@ -84,6 +114,7 @@ int Loop::run() {
     if (!came) stop_if_idle();
   }
   inbox_.bind(nullptr);
+  inbox_.close();
   return *exit_code_;
 }
 
@@ -100,11 +131,15 @@ void Loop::carry_out() {
     } else if (auto* entry = std::get_if<CommitEntry>(&effect)) {
       committer_.add(std::move(*entry));
     } else if (auto* extend = std::get_if<Extend>(&effect)) {
+      if (engine_.leaving() && committer_.retry_at()) continue;  // as in commit()
+      Renewed renewed;
       try {
         consumer_.extend(extend->receipts, options_.lease);
+        renewed.done = true;
       } catch (const Error& away) {
         log::limited(log::Level::warning, "worker.extend", away.what());
       }
+      inbox_.post(renewed);
     } else if (auto* kill = std::get_if<Kill>(&effect)) {
       pool_.cancel(kill->run, kill->how, kill->reason);
     } else if (std::holds_alternative<Reclaim>(effect)) {
@@ -124,14 +159,29 @@ void Loop::carry_out() {
 void Loop::commit() {
   if (committer_.empty()) return;
   const bool was_away = committer_.retry_at().has_value();
+  if (was_away && engine_.leaving() && *committer_.retry_at() <= now_.steady) {
+    // Each try may cost the whole timeout of a store that does not answer, and a cold stop has no time for many.
+    if (tried_last_) return;
+    tried_last_ = true;
+  }
   std::vector<std::uint64_t> safe = committer_.flush(now_);
   if (!committer_.last_error().empty()) {
     log::limited(log::Level::warning, "worker.commit", committer_.last_error());
   } else if (was_away && !committer_.retry_at()) {
     log::info("worker.commit", "the store is back; everything held is safe");
   }
+  lose();  // before what is safe: an early acknowledgement that came too late must not start its task
   if (safe.empty()) return;
   step(Committed{std::move(safe)});
+  carry_out();
+}
+
+// Tells the engine what the consumer found to be somebody else's.
+void Loop::lose() {
+  std::vector<Receipt> lost = committer_.take_lost();
+  for (Receipt& receipt : consumer_.take_lost()) lost.push_back(std::move(receipt));
+  if (lost.empty()) return;
+  step(LeasesLost{std::move(lost)});
   carry_out();
 }
 
@@ -144,6 +194,9 @@ bool Loop::fetch() {
     std::span<Delivery> deliveries = consumer_.next(want, next_wake());
     fetch_after_.reset();
     fetch_backoff_.reset();
+    if (std::vector<RevokedTask> revoked = consumer_.take_revoked(); !revoked.empty()) {
+      step(Revoked{std::move(revoked)});  // before the messages that may be among them
+    }
     if (deliveries.empty()) return false;
     now_ = read_clocks();
     Delivered delivered;
@@ -151,11 +204,14 @@ bool Loop::fetch() {
     for (Delivery& delivery : deliveries) {
       Arrival arrival = to_arrival(std::move(delivery));
       ERRAND_FAILPOINT("decode.after");
-      if (arrival.redelivered && results_ != nullptr && arrival.defect_code.empty()) {
+      // A first delivery of a first attempt cannot have ended before, and that is nearly every message.
+      if ((arrival.redelivered || arrival.retries > 0) && results_ != nullptr && arrival.defect_code.empty()) {
         try {
           if (auto stored = results_->get(arrival.id)) {
             arrival.stored_state = std::move(stored->state);
             arrival.stored_result_json = std::move(stored->result_json);
+            arrival.stored_retries = stored->retries;
+            arrival.stored_token = stored->token;
           }
         } catch (const Error& away) {
           // Not knowing only means that the task may run twice, which at-least-once allows.

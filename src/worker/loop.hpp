@@ -27,11 +27,21 @@ class Inbox {
   void drain(std::vector<Input>& into);
   /// Before there is a consumer to wait in: true as soon as somebody asked to stop, false at the deadline.
   bool stop_asked(Deadline deadline);
+  /// As post(), and returns when its effects are on their way; false at the deadline.
+  bool post_and_wait(Input input, Deadline deadline);
+  /// The loop has done everything that came of what it drained last.
+  void handled();
+  /// The loop has ended: nobody waits for it any more.
+  void close();
 
  private:
   std::mutex mutex_;
   std::condition_variable arrived_;
   std::vector<Input> inputs_;
+  std::condition_variable handled_changed_;
+  std::uint64_t drains_ = 0, handled_ = 0;
+  std::size_t waiters_ = 0;
+  bool closed_ = false;
   std::atomic<Consumer*> consumer_{nullptr};
 };
 
@@ -69,6 +79,7 @@ class Loop {
   void step(Input input);
   void carry_out();
   void commit();
+  void lose();
   bool fetch();
   Deadline next_wake() const;
   bool settled_enough() const;
@@ -88,6 +99,7 @@ class Loop {
   std::vector<Effect> effects_;
   std::vector<Execution> runs_;
   std::optional<int> exit_code_;
+  bool tried_last_ = false;
   std::optional<SteadyPoint> fetch_after_;   // the broker is away: when to try again
   core::Backoff fetch_backoff_{core::kReconnect};
   SteadyPoint watchdog_at_ = SteadyPoint::max();

@@ -14,11 +14,16 @@ namespace {
 constexpr Milliseconds kRequeueDelay{200};
 constexpr Milliseconds kCrashDelay{1'000};
 
-// Attempts grow with retries and crashes, deliveries with the store's token: the newer writer has the larger one.
+// Attempts grow with retries and crashes, deliveries with the store's token: the newer writer has the larger one. Tokens
+// may be times in microseconds, which fit into these bits until 2112; more attempts than fit count as the most, and
+// stores keep signed numbers.
+constexpr unsigned kDeliveryBits = 52;
+constexpr std::uint64_t kDeliveryMask = (std::uint64_t{1} << kDeliveryBits) - 1;
+constexpr std::uint64_t kMostAttempts = (std::uint64_t{1} << (63 - kDeliveryBits)) - 1;
+
 std::uint64_t result_token(const Arrival& arrival) {
-  constexpr unsigned kDeliveryBits = 40;
-  const std::uint64_t attempt = arrival.retries + arrival.crashes;
-  return (attempt << kDeliveryBits) | (arrival.receipt.token & ((std::uint64_t{1} << kDeliveryBits) - 1));
+  const std::uint64_t attempt = std::min<std::uint64_t>(std::uint64_t{arrival.retries} + arrival.crashes, kMostAttempts);
+  return (attempt << kDeliveryBits) | (arrival.receipt.token & kDeliveryMask);
 }
 
 std::string seconds_text(Milliseconds wait) {
@@ -27,6 +32,8 @@ std::string seconds_text(Milliseconds wait) {
   return std::string(text, end) + "s";
 }
 }  // namespace
+
+std::uint64_t delivery_token(std::uint64_t result_token) noexcept { return result_token & kDeliveryMask; }
 
 TaskResult Engine::record(const Held& held, std::string_view state, Now now) const {
   const Arrival& got = held.arrival;
@@ -79,13 +86,15 @@ void Engine::refuse(std::uint64_t run, Held& held, std::string code, std::string
          now, out);
 }
 
-void Engine::revoked_result(std::uint64_t run, Held& held, std::string why, Now now, std::vector<Effect>& out) {
-  emit(Emit::What::revoked, held, why, out);
+void Engine::revoked_result(std::uint64_t run, Held& held, std::string why, Now now, std::vector<Effect>& out,
+                            std::string how) {
+  emit(Emit::What::revoked, held, how.empty() ? why : why + ": " + how, out);
   revoked_.add(held.arrival.id, now.steady);
   CommitEntry entry{.settlement = Settlement{.receipt = held.arrival.receipt}};
   if (stores(held, true)) {
     entry.result = record(held, state::revoked, now);
     entry.result->result_json = protocol::ExceptionInfo{"TaskRevokedError", "celery.exceptions", {why}}.to_json();
+    entry.result->traceback = std::move(how);
   }
   commit(run, held, std::move(entry), now, out);
 }
@@ -114,7 +123,7 @@ void Engine::finish(std::uint64_t run, Held& held, Outcome& outcome, Now now, st
     }
   }
   if (!held.revoked.empty() && outcome.kind != Kind::success) {
-    revoked_result(run, held, held.revoked, now, out);
+    revoked_result(run, held, held.revoked, now, out, stopped_how(held, outcome, now));
     return;
   }
   CommitEntry entry{.settlement = Settlement{.receipt = held.arrival.receipt}};
@@ -172,6 +181,7 @@ void Engine::finish(std::uint64_t run, Held& held, Outcome& outcome, Now now, st
     case Kind::cancelled:
       // Asked to stop by the worker's own stop: it did not fail, it runs again elsewhere.
       if (!held.settled) {
+        interrupted_ = true;
         give_back(run, held, now, out);
         return;
       }

@@ -29,6 +29,9 @@ Words words(Emit::What what) {
     case Emit::What::returned: return {log::Level::debug, "task.returned", "given back"};
     case Emit::What::parked: return {log::Level::debug, "task.parked", "parked"};
     case Emit::What::lost: return {log::Level::error, "task.lost", "lost its process"};
+    case Emit::What::lease_lost: return {log::Level::warning, "task.lease_lost", "is somebody else's by now"};
+    case Emit::What::repeated: return {log::Level::info, "task.repeated", "had ended before"};
+    case Emit::What::abandoned: return {log::Level::error, "task.abandoned", "left behind"};
   }
   return {log::Level::info, "task", ""};
 }

@@ -4,7 +4,7 @@
 #include "worker/inputs.hpp"
 
 #include <deque>
-#include <unordered_set>
+#include <unordered_map>
 
 namespace errand::worker {
 
@@ -12,16 +12,17 @@ namespace errand::worker {
 class RevokedIds {
  public:
   RevokedIds(std::size_t max_ids, Milliseconds keep) : max_ids_(max_ids), keep_(keep) {}
-  void add(const TaskId& id, SteadyPoint now);
-  bool contains(const TaskId& id, SteadyPoint now);
-  std::size_t size() const noexcept { return ids_.size(); }
+  void add(const TaskId& id, SteadyPoint now) { add(id, now, keep_); }
+  /// The longer time counts when the id is known already.
+  void add(const TaskId& id, SteadyPoint now, Milliseconds keep);
+  bool contains(const TaskId& id, SteadyPoint now) const;
+  std::size_t size() const noexcept { return until_.size(); }
 
  private:
-  void drop_old(SteadyPoint now);
   std::size_t max_ids_;
   Milliseconds keep_;
-  std::deque<std::pair<SteadyPoint, TaskId>> order_;
-  std::unordered_set<TaskId> ids_;
+  std::deque<TaskId> order_;
+  std::unordered_map<TaskId, SteadyPoint> until_;
 };
 
 }  // namespace errand::worker

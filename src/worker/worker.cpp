@@ -20,6 +20,9 @@ namespace errand {
 
 namespace {
 
+// How long an answer to remote control waits for a loop that is busy with a store.
+constexpr std::chrono::seconds kControlPatience{2};
+
 [[noreturn]] void wrong(std::string option, std::string detail) {
   throw Error({.kind = ErrorKind::invalid, .operation = "worker", .subject = std::move(option), .detail = std::move(detail)});
 }
@@ -79,7 +82,7 @@ Worker::~Worker() = default;
 
 void Worker::request_stop(StopKind kind) noexcept {
   try {
-    impl_->inbox.post(worker::StopRequested{kind});
+    impl_->inbox.post(worker::StopRequested{kind, std::chrono::steady_clock::now()});
   } catch (...) {
     // Only memory can run out here; a second request will find some.
   }
@@ -132,7 +135,8 @@ int Worker::run() {
   engine_options.has_results = results != nullptr;
   engine_options.result_extended = o.result_extended;
   engine_options.store_errors_even_if_ignored = o.store_errors_even_if_ignored;
-  engine_options.lease = o.lease;
+  // Where Python workers share the queues their visibility timeout ends a lease as well.
+  engine_options.lease = traits.foreign_readers && traits.lease ? std::min(o.lease, *traits.lease) : o.lease;
   engine_options.grace = o.grace;
   engine_options.hold_unstarted = o.hold_unstarted;
   engine_options.max_crashes = o.max_crashes;
@@ -145,7 +149,11 @@ int Worker::run() {
   if (o.control && traits.fanout) {
     controller.emplace(o.broker_url, o.transport, o.node_name, impl_->registry,
                        worker::Controller::Events{
-                           .change = [this](worker::Control change) { impl_->inbox.post(std::move(change)); },
+                           // An answer means that it has happened: a revoked task does not start after it.
+                           .change =
+                               [this](worker::Control change) {
+                                 impl_->inbox.post_and_wait(std::move(change), Deadline::after(kControlPatience));
+                               },
                            .stop = [this](StopKind kind) { request_stop(kind); },
                            .log = [](std::string_view event, std::string_view detail) { log::info(event, detail); }});
   }
@@ -159,7 +167,7 @@ int Worker::run() {
 
   // Stop order: nobody gives new commands; the pool ends its processes; then the connections go.
   controller.reset();
-  pool->stop(Deadline::after(std::chrono::seconds(5)));
+  pool->stop(Deadline::after(exit_code == 0 ? Milliseconds{5'000} : Milliseconds{500}));
   return exit_code;
 }
 

@@ -9,7 +9,7 @@ using namespace errand;
 
 TEST_CASE("memory: the broker keeps its promises") {
   testing::expect_all(
-      conformance::check_broker({.open = [] { return open_broker("memory://conformance"); },
+      conformance::check_broker({.open = [] { return open_broker("memory://conformance", {.max_dead_letters = 8}); },
                                  .open_results = [] { return open_result_backend("memory://conformance"); }}));
 }
 

@@ -10,7 +10,8 @@ using namespace errand;
 
 namespace {
 
-void expect_everything(const std::string& url, const TransportOptions& options = {}) {
+void expect_everything(const std::string& url, TransportOptions options = {}) {
+  options.max_dead_letters = 8;
   testing::expect_all(conformance::check_broker({.open = [&] { return open_broker(url, options); },
                                                  .open_results = [&] { return open_result_backend(url, options); }}));
   testing::expect_all(conformance::check_backend({.open = [&] { return open_result_backend(url, options); }}));

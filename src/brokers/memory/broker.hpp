@@ -14,7 +14,7 @@ std::unique_ptr<Broker> make_broker(std::string_view url, const TransportOptions
 
 class MemoryBroker final : public Broker {
  public:
-  MemoryBroker(std::shared_ptr<Store> store, std::size_t max_message_bytes);
+  MemoryBroker(std::shared_ptr<Store> store, const TransportOptions& options);
 
   BrokerTraits traits() const noexcept override;
   void declare(const Topology& topology) override;
@@ -25,6 +25,7 @@ class MemoryBroker final : public Broker {
   QueueInfo inspect(std::string_view queue) override;
   std::vector<std::string> queues() override;
   std::size_t purge(std::string_view queue) override;
+  void revoke(std::span<const TaskId> ids) override;
   std::vector<DeadLetter> dead_letters(std::string_view queue, std::size_t limit, std::string_view after) override;
   std::size_t requeue_dead(std::string_view queue, std::span<const std::string> ids) override;
   std::size_t drop_dead(std::string_view queue, std::span<const std::string> ids) override;
@@ -32,6 +33,8 @@ class MemoryBroker final : public Broker {
  private:
   std::shared_ptr<Store> store_;
   std::size_t max_message_bytes_;
+  std::size_t max_dead_letters_;
+  Milliseconds revoke_expires_;
 };
 
 }  // namespace errand::memory

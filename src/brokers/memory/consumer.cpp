@@ -6,8 +6,24 @@
 
 namespace errand::memory {
 
-MemoryConsumer::MemoryConsumer(std::shared_ptr<Store> store, ConsumeOptions options, std::size_t max_message_bytes)
-    : store_(std::move(store)), options_(std::move(options)), max_message_bytes_(max_message_bytes) {
+namespace {
+// Those of `all` that do not belong to one of the settlements `late` (in ascending order).
+template <class T>
+std::vector<T> in_time(std::span<const T> all, std::span<const std::uint32_t> of, std::span<const std::uint32_t> late) {
+  std::vector<T> kept;
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    if (i >= of.size() || !std::binary_search(late.begin(), late.end(), of[i])) kept.push_back(all[i]);
+  }
+  return kept;
+}
+}  // namespace
+
+MemoryConsumer::MemoryConsumer(std::shared_ptr<Store> store, ConsumeOptions options, std::size_t max_message_bytes,
+                               std::size_t max_dead_letters)
+    : store_(std::move(store)),
+      options_(std::move(options)),
+      max_message_bytes_(max_message_bytes),
+      max_dead_letters_(max_dead_letters) {
   if (options_.queues.empty()) {
     throw Error(
         {.kind = ErrorKind::invalid, .operation = "memory.consume", .detail = "expected at least one queue, got none"});
@@ -37,17 +53,29 @@ std::span<Delivery> MemoryConsumer::next(std::size_t max, Deadline deadline) {
   }
 }
 
-void MemoryConsumer::settle(std::span<const Settlement> settlements) { stale_ += store_->settle(settlements); }
+void MemoryConsumer::settle(std::span<const Settlement> settlements) {
+  const std::vector<std::uint32_t> late = store_->settle(settlements, max_dead_letters_);
+  stale_ += late.size();
+  for (const std::uint32_t place : late) lost_.push_back(settlements[place].receipt);
+}
 
 void MemoryConsumer::extend(std::span<const Receipt> receipts, Milliseconds lease) {
-  stale_ += store_->extend(receipts, lease);
+  const std::vector<std::uint32_t> late = store_->extend(receipts, lease);
+  stale_ += late.size();
+  for (const std::uint32_t place : late) lost_.push_back(receipts[place]);
 }
 
 // Steps in memory either all happen or the first of them refuses, so going through them in order is one step.
 bool MemoryConsumer::commit(const Commit& commit, ResultBackend* results_in) {
   if (!commit.results.empty() && (results_in == nullptr || results_in->traits().name != "memory")) return false;
-  store_->publish(commit.follow_ups, max_message_bytes_);
-  if (!commit.results.empty()) results_in->put(commit.results);
+  const std::vector<std::uint32_t> late = store_->late(commit.settlements);
+  if (late.empty()) {
+    store_->publish(commit.follow_ups, max_message_bytes_);
+    if (!commit.results.empty()) results_in->put(commit.results);
+  } else {
+    store_->publish(in_time(commit.follow_ups, commit.follow_ups_of, late), max_message_bytes_);
+    if (!commit.results.empty()) results_in->put(in_time(commit.results, commit.results_of, late));
+  }
   settle(commit.settlements);
   return true;
 }

@@ -3,11 +3,14 @@
 
 #include "brokers/memory/store.hpp"
 
+#include <utility>
+
 namespace errand::memory {
 
 class MemoryConsumer final : public Consumer {
  public:
-  MemoryConsumer(std::shared_ptr<Store> store, ConsumeOptions options, std::size_t max_message_bytes);
+  MemoryConsumer(std::shared_ptr<Store> store, ConsumeOptions options, std::size_t max_message_bytes,
+                 std::size_t max_dead_letters);
   ~MemoryConsumer() override;
 
   std::span<Delivery> next(std::size_t max, Deadline deadline) override;
@@ -16,15 +19,20 @@ class MemoryConsumer final : public Consumer {
   void wake() noexcept override { listener_->woken.signal(); }
   bool commit(const Commit& commit, ResultBackend* results_in) override;
   std::size_t stale() const noexcept override { return stale_; }
+  std::vector<Receipt> take_lost() override { return std::exchange(lost_, {}); }
+  std::vector<RevokedTask> take_revoked() override { return store_->revoked_since(revoked_seen_); }
 
  private:
   std::shared_ptr<Store> store_;
   ConsumeOptions options_;
   std::size_t max_message_bytes_;
+  std::size_t max_dead_letters_;
   std::shared_ptr<Listener> listener_ = std::make_shared<Listener>();
   std::uint64_t holder_ = 0;
   std::vector<Delivery> deliveries_;
   std::size_t stale_ = 0;
+  std::vector<Receipt> lost_;
+  std::uint64_t revoked_seen_ = 0;
 };
 
 class MemorySubscriber final : public Consumer {

@@ -233,6 +233,7 @@ std::size_t Store::requeue_dead(std::string_view name, std::span<const std::stri
     if (letter.empty()) continue;
     Item item = std::move(letter.mapped().item);
     item.deliveries = 0;
+    item.life_token = last_token_ + 1;
     put_ready(std::move(item));
     count += 1;
   }
@@ -251,6 +252,28 @@ std::size_t Store::drop_dead(std::string_view name, std::span<const std::string>
     count += 1;
   }
   return count;
+}
+
+void Store::revoke(std::span<const TaskId> ids, Milliseconds keep, std::size_t most) {
+  const std::lock_guard lock(mutex_);
+  const SteadyPoint now = std::chrono::steady_clock::now();
+  std::erase_if(revoked_, [&](const auto& one) {
+    return one.second.until <= now || std::find(ids.begin(), ids.end(), one.second.id) != ids.end();
+  });
+  for (const TaskId& id : ids) revoked_.emplace(++last_revoked_, Revoked{id, now + keep});
+  while (revoked_.size() > most) revoked_.erase(revoked_.begin());
+}
+
+std::vector<RevokedTask> Store::revoked_since(std::uint64_t& seen) {
+  const std::lock_guard lock(mutex_);
+  std::vector<RevokedTask> out;
+  const SteadyPoint now = std::chrono::steady_clock::now();
+  for (auto it = revoked_.upper_bound(seen); it != revoked_.end(); ++it) {
+    const auto left = std::chrono::duration_cast<Milliseconds>(it->second.until - now);
+    if (left > Milliseconds{0}) out.push_back({it->second.id, left});
+  }
+  seen = last_revoked_;
+  return out;
 }
 
 std::uint64_t Store::add_consumer(const std::vector<std::string>& queues, std::shared_ptr<Listener> listener) {
@@ -316,6 +339,7 @@ SteadyPoint Store::claim(std::uint64_t holder, std::span<const std::string> queu
       delivery.route = item.route;
       delivery.deliveries = item.deliveries;
       delivery.redelivered = item.deliveries > 1;
+      delivery.life_token = item.life_token;
       const std::uint64_t number = item.number;
       leases_.emplace(number, Lease{std::move(item), last_token_, holder, now + lease});
     }
@@ -331,13 +355,23 @@ Store::Lease* Store::held(const Receipt& receipt) {
   return found == leases_.end() || found->second.token != receipt.token ? nullptr : &found->second;
 }
 
-std::size_t Store::settle(std::span<const Settlement> settlements) {
+std::vector<std::uint32_t> Store::late(std::span<const Settlement> settlements) {
   const std::lock_guard lock(mutex_);
-  std::size_t stale = 0;
-  for (const Settlement& settlement : settlements) {
+  std::vector<std::uint32_t> late;
+  for (std::uint32_t place = 0; place < settlements.size(); ++place) {
+    if (held(settlements[place].receipt) == nullptr) late.push_back(place);
+  }
+  return late;
+}
+
+std::vector<std::uint32_t> Store::settle(std::span<const Settlement> settlements, std::size_t max_dead_letters) {
+  const std::lock_guard lock(mutex_);
+  std::vector<std::uint32_t> late;
+  for (std::uint32_t place = 0; place < settlements.size(); ++place) {
+    const Settlement& settlement = settlements[place];
     Lease* lease = held(settlement.receipt);
     if (lease == nullptr) {
-      stale += 1;
+      late.push_back(place);
       continue;
     }
     Item item = std::move(lease->item);
@@ -347,6 +381,7 @@ std::size_t Store::settle(std::span<const Settlement> settlements) {
         forget(item);
         break;
       case Settlement::Kind::requeue:
+        item.deliveries = std::max(1u, item.deliveries - 1);  // does not count, but the next one is a redelivery
         put_ready(std::move(item));
         break;
       case Settlement::Kind::park:
@@ -355,25 +390,30 @@ std::size_t Store::settle(std::span<const Settlement> settlements) {
         break;
       case Settlement::Kind::dead_letter: {
         const std::string queue = item.queue;
+        if (queues_[queue].dead.size() >= max_dead_letters) {
+          item.deliveries -= std::min(item.deliveries, 1u);
+          put_parked(std::move(item), wall_now() + kFullDeadWait);
+          break;
+        }
         queues_[queue].dead.emplace(++last_dead_,
                                     Dead{std::move(item), settlement.reason, settlement.detail, wall_now()});
         break;
       }
     }
   }
-  return stale;
+  return late;
 }
 
-std::size_t Store::extend(std::span<const Receipt> receipts, Milliseconds lease) {
+std::vector<std::uint32_t> Store::extend(std::span<const Receipt> receipts, Milliseconds lease) {
   const std::lock_guard lock(mutex_);
-  std::size_t stale = 0;
-  for (const Receipt& receipt : receipts) {
-    if (Lease* mine = held(receipt))
+  std::vector<std::uint32_t> late;
+  for (std::uint32_t place = 0; place < receipts.size(); ++place) {
+    if (Lease* mine = held(receipts[place]))
       mine->until = std::chrono::steady_clock::now() + lease;
     else
-      stale += 1;
+      late.push_back(place);
   }
-  return stale;
+  return late;
 }
 
 void Store::subscribe(std::shared_ptr<Subscription> subscription) {

@@ -46,6 +46,10 @@ class Store {
   std::size_t requeue_dead(std::string_view queue, std::span<const std::string> ids);
   std::size_t drop_dead(std::string_view queue, std::span<const std::string> ids);
 
+  void revoke(std::span<const TaskId> ids, Milliseconds keep, std::size_t most);
+  /// Those revoked after number `seen`, which is moved on.
+  std::vector<RevokedTask> revoked_since(std::uint64_t& seen);
+
   // For consumers. `holder` names one consumer of this process.
   std::uint64_t add_consumer(const std::vector<std::string>& queues, std::shared_ptr<Listener> listener);
   /// What it holds goes back to its queues.
@@ -53,9 +57,11 @@ class Store {
   /// Takes up to `max` messages, asking `queues` in the order given. Returns when to look again without news.
   SteadyPoint claim(std::uint64_t holder, std::span<const std::string> queues, std::size_t max, Milliseconds lease,
                     std::vector<Delivery>& out);
-  /// Both return how many came too late.
-  std::size_t settle(std::span<const Settlement> settlements);
-  std::size_t extend(std::span<const Receipt> receipts, Milliseconds lease);
+  /// Both return which came too late, by their places.
+  std::vector<std::uint32_t> settle(std::span<const Settlement> settlements, std::size_t max_dead_letters);
+  std::vector<std::uint32_t> extend(std::span<const Receipt> receipts, Milliseconds lease);
+  /// Which of these are somebody else's, by their places.
+  std::vector<std::uint32_t> late(std::span<const Settlement> settlements);
 
   void subscribe(std::shared_ptr<Subscription> subscription);
   void unsubscribe(const std::shared_ptr<Subscription>& subscription);
@@ -70,6 +76,7 @@ class Store {
     Message message;
     Route route;
     std::uint32_t deliveries = 0;
+    std::uint64_t life_token = 0;  // of the first delivery since an operator put it back
     TimePoint sent{};
     std::size_t bytes = 0;
   };
@@ -114,6 +121,12 @@ class Store {
   std::map<std::uint64_t, Lease> leases_;  // by number of the message
   std::map<std::uint64_t, ConsumerEntry> consumers_;
   std::set<std::shared_ptr<Subscription>> subscriptions_;
+  struct Revoked {
+    TaskId id;
+    SteadyPoint until{};
+  };
+  std::map<std::uint64_t, Revoked> revoked_;  // in the order of revocation
+  std::uint64_t last_revoked_ = 0;
   std::uint64_t last_number_ = 0, last_token_ = 0, last_holder_ = 0, last_dead_ = 0;
   std::size_t bytes_ = 0;
 };

@@ -80,7 +80,9 @@ BrokerTraits RedisBroker::traits() const noexcept {
   traits.shared = true;
   traits.foreign_readers = true;
   traits.lease = options_.visibility_timeout;
+  traits.keeps_revokes = true;
   traits.max_message_bytes = options_.max_message_bytes;
+  traits.max_dead_letters = options_.max_dead_letters;
   return traits;
 }
 
@@ -192,6 +194,15 @@ std::size_t RedisBroker::purge(std::string_view queue) {
     purged += static_cast<std::size_t>(replies.back().elements.at(i).integer);
   }
   return purged;
+}
+
+void RedisBroker::revoke(std::span<const TaskId> ids) {
+  if (ids.empty()) return;
+  const std::vector<std::string> keys{keys_.revoked()};
+  Commands commands;
+  commands.eval(kRevokeScript, keys).word(options_.revoke_expires.count()).word(kMostRevoked);
+  for (const TaskId& id : ids) commands.word(id);
+  connection_.eval(kRevokeScript, commands, "redis.revoke", Effect::repeatable);
 }
 
 // Ids are the tokens of the deliveries that ended here, which is also their order.

@@ -25,6 +25,7 @@ class RedisBroker final : public Broker {
   QueueInfo inspect(std::string_view queue) override;
   std::vector<std::string> queues() override;
   std::size_t purge(std::string_view queue) override;
+  void revoke(std::span<const TaskId> ids) override;
   std::vector<DeadLetter> dead_letters(std::string_view queue, std::size_t limit, std::string_view after) override;
   std::size_t requeue_dead(std::string_view queue, std::span<const std::string> ids) override;
   std::size_t drop_dead(std::string_view queue, std::span<const std::string> ids) override;

@@ -2,6 +2,7 @@
 #include "brokers/redis/consumer.hpp"
 
 #include "brokers/redis/scripts.gen.hpp"
+#include "brokers/redis/stored.hpp"
 #include "core/failpoint.hpp"
 #include "core/log.hpp"
 #include "core/uuid.hpp"
@@ -43,6 +44,13 @@ std::vector<std::string> parked_of(const Keys& keys, const std::vector<std::stri
   return parked;
 }
 
+// Python's restore job gives a message back after the visibility timeout, counted from the last renewal. A lease that
+// lasted longer would let us believe in a message that a Python worker runs already.
+ConsumeOptions within(ConsumeOptions options, Milliseconds visibility_timeout) {
+  options.lease = std::min(options.lease, visibility_timeout);
+  return options;
+}
+
 Milliseconds heartbeat_of(const ConsumeOptions& options) {
   return std::clamp(options.lease, kShortest, kLongestHeartbeat);
 }
@@ -64,14 +72,14 @@ ConsumeOptions checked(ConsumeOptions options) {
 
 RedisConsumer::RedisConsumer(Url url, TransportOptions transport, ConsumeOptions options)
     : transport_(std::move(transport)),
-      options_(checked(std::move(options))),
+      options_(within(checked(std::move(options)), transport_.visibility_timeout)),
       keys_(transport_.key_prefix, transport_.priority_steps),
       connection_(
           std::move(url),
           {.connect_timeout = transport_.connect_timeout, .answer_timeout = transport_.publish_timeout, .resp3 = true}),
       watch_(connection_, lists_of(keys_, options_.queues), parked_of(keys_, options_.queues)),
       pid_(getpid()) {
-  renew(Milliseconds{0}, {});
+  heartbeat();
   const SteadyPoint now = std::chrono::steady_clock::now();
   heartbeat_at_ = now + heartbeat_of(options_) / 3;
   look_at_ = now + kLookEvery;
@@ -82,10 +90,12 @@ RedisConsumer::~RedisConsumer() {
   try {
     ERRAND_FAILPOINT("shutdown.return_leases");
     std::vector<Settlement> back;
-    for (const auto& [tag, held] : held_) {
+    for (auto& [tag, held] : held_) {
+      held.marks.deliveries += 1;  // whoever leaves it to this has not stopped in order: the delivery counts
       back.push_back({.receipt = {tag, held.token, {}}, .kind = Settlement::Kind::requeue});
     }
-    if (!back.empty()) apply({}, {}, back, nullptr, "redis.return");
+    // Not by a new connection: behind a lost one the server may not answer, and leases end by themselves.
+    if (!back.empty() && connection_.connected()) apply({{}, {}, back}, nullptr, "redis.return");
     if (connection_.connected()) connection_.call({"ZREM", keys_.owners(), options_.owner});
   } catch (const Error& away) {
     log::limited(log::Level::warning, "redis.return", away.what());  // the leases end by themselves
@@ -107,6 +117,7 @@ std::span<Delivery> RedisConsumer::next(std::size_t max, Deadline deadline) {
   try {
     unsigned looks = 0;
     for (;;) {
+      if (!connection_.connected()) connection_.connect();
       maintain();
       Deadline until = next_duty(deadline);
       if (!watch_.quiet() || due_at_ <= std::chrono::steady_clock::now()) {
@@ -131,8 +142,8 @@ std::span<Delivery> RedisConsumer::next(std::size_t max, Deadline deadline) {
 
 // Keys in the order in which the queues are asked this time.
 std::vector<std::string> RedisConsumer::fetch_keys() const {
-  std::vector<std::string> keys{keys_.unacked(),     keys_.unacked_index(), keys_.leases(),
-                                keys_.lease_index(), keys_.held(),          keys_.token()};
+  std::vector<std::string> keys{keys_.unacked(), keys_.unacked_index(), keys_.leases(), keys_.lease_index(),
+                                keys_.held(),    keys_.token(),         keys_.revoked()};
   for (std::size_t i = 0; i < options_.queues.size(); ++i) {
     const std::string& queue = options_.queues[(rotation_ + i) % options_.queues.size()];
     keys.push_back(keys_.parked(queue));
@@ -169,12 +180,13 @@ void RedisConsumer::fetch(std::size_t max) {
 }
 
 void RedisConsumer::take_in(const Reply& reply) {
-  constexpr std::size_t kHead = 4;
+  constexpr std::size_t kHead = 5;
   constexpr std::size_t kEach = 3;
   if (reply.elements.size() < kHead) {
     throw Error({.kind = ErrorKind::bug, .operation = "redis.fetch", .detail = "the script's answer is too short"});
   }
   const std::int64_t now_us = std::stoll(reply.elements[0].text);
+  note_skew(now_us);
   due_at_ = SteadyPoint::max();
   if (const std::string& due = reply.elements[1].text; !due.empty()) {
     const std::int64_t left =
@@ -188,6 +200,12 @@ void RedisConsumer::take_in(const Reply& reply) {
     not_before += kLookAgain;
   }
   if (reply.elements.size() == kHead) due_at_ = std::max(due_at_, not_before);
+  try {
+    learn_revoked(reply.elements[4].text, now_us);
+  } catch (const Error&) {
+    lost_answer_ = reply.elements.size() > kHead;  // what was taken comes again
+    throw;
+  }
   const std::uint64_t first = std::stoull(reply.elements[2].text);
   deliveries_.reserve((reply.elements.size() - kHead) / kEach);
   for (std::size_t at = kHead; at + kEach <= reply.elements.size(); at += kEach) {
@@ -196,13 +214,30 @@ void RedisConsumer::take_in(const Reply& reply) {
     Delivery& delivery = decode(reply.elements[at].text, token, queue, reply.elements[at + 2].text);
     Held& held = held_[delivery.receipt.id];
     held.token = token;
+    held.queue = delivery.receipt.queue;
+    held.orphaned = false;
     held.marks.deliveries = delivery.deliveries;
     const Marks marks = take_marks(delivery.message.properties);
     held.marks.first_seen_us = marks.first_seen_us != 0 ? marks.first_seen_us : now_us;
+    // Marks begin anew when a dead letter is put back. Whoever else gave it back leaves none.
+    if (marks.first_seen_us != 0 || !delivery.redelivered) {
+      delivery.life_token = static_cast<std::uint64_t>(held.marks.first_seen_us);
+    }
     held.marks.deliveries = delivery.deliveries = std::max(marks.deliveries + 1, delivery.redelivered ? 2u : 1u);
     last_token_ = std::max(last_token_, token);
   }
   if (!deliveries_.empty()) rotation_ = (rotation_ + 1) % options_.queues.size();
+}
+
+// Leases and parked messages go by the server's clock. Our own decides what has expired, and stands in results.
+void RedisConsumer::note_skew(std::int64_t server_us) {
+  constexpr Milliseconds kMostSkew{2'000};
+  const auto here = std::chrono::duration_cast<Microseconds>(std::chrono::system_clock::now().time_since_epoch());
+  const auto skew = std::chrono::duration_cast<Milliseconds>(here - Microseconds{server_us});
+  if (skew > -kMostSkew && skew < kMostSkew) return;
+  log::limited(log::Level::warning, "redis.clock_skew",
+               "this host's clock is " + std::to_string(skew.count() / 1000) +
+                   "s ahead of the server's (negative: behind); expiry and the times of results go by it. Check NTP");
 }
 
 Delivery& RedisConsumer::decode(const std::string& tag, std::uint64_t token, std::size_t queue,
@@ -231,21 +266,24 @@ Deadline RedisConsumer::next_duty(Deadline deadline) const {
 
 void RedisConsumer::maintain() {
   const SteadyPoint now = std::chrono::steady_clock::now();
-  // Before the sweep: a worker that was stopped for a while and lost nothing yet is not to end its own leases.
-  if (heartbeat_at_ <= now) renew(Milliseconds{0}, {});
+  // Before the sweep: a worker that was stopped for a while and lost nothing yet is not to end its own leases. And
+  // first of all on a new connection: behind it may be a server that has lost its data.
+  if (heartbeat_at_ <= now || generation_ != connection_.generation()) heartbeat();
   if (lost_answer_) {
     bury(options_.owner, std::max<std::uint64_t>(last_token_, 1));
     lost_answer_ = false;
   }
-  // Python's restore job counts from when a message was taken; with a timeout below our lease it has to be told more
-  // often than the engine renews.
-  const bool touch = transport_.visibility_timeout < options_.lease;
+  // A visibility timeout below the lease that was asked for: Python's restore job has to be told more often than the
+  // engine renews.
+  const bool touch = transport_.visibility_timeout <= options_.lease;
   if (touch && touch_at_ <= now && !held_.empty()) {
     std::vector<Receipt> all;
-    for (const auto& [tag, held] : held_) all.push_back({tag, held.token, {}});
-    renew(Milliseconds{0}, all);
+    for (const auto& [tag, held] : held_) {
+      if (!held.orphaned) all.push_back({tag, held.token, held.queue});
+    }
+    if (!all.empty()) renew(all, options_.lease);
   }
-  if (touch && touch_at_ <= now) touch_at_ = now + std::max(kShortest, transport_.visibility_timeout / 3);
+  if (touch && touch_at_ <= now) touch_at_ = now + std::max(kShortest, options_.lease / 3);
   if (!touch) touch_at_ = SteadyPoint::max();
   if (sweep_at_ <= now) {
     sweep_at_ = now + std::clamp(options_.lease / 2, kShortest, kSweepEvery);
@@ -261,25 +299,85 @@ void RedisConsumer::maintain() {
   }
 }
 
-void RedisConsumer::renew(Milliseconds lease, std::span<const Receipt> receipts) {
-  const std::vector<std::string> keys{keys_.unacked_index(), keys_.leases(), keys_.lease_index(), keys_.owners()};
+std::size_t RedisConsumer::renew(std::span<const Receipt> receipts, Milliseconds lease) {
+  const std::vector<std::string> keys{keys_.unacked_index(), keys_.leases(),  keys_.lease_index(), keys_.owners(),
+                                      keys_.epoch(),         keys_.unacked(), keys_.held()};
   const Milliseconds heartbeat = heartbeat_of(options_);
+  std::size_t late = 0;
   do {
     const std::span<const Receipt> some = receipts.first(std::min(receipts.size(), kMostAtOnce));
     receipts = receipts.subspan(some.size());
     Commands commands;
     commands.eval(kExtendScript, keys).word(options_.owner).word(microseconds(lease)).word(microseconds(heartbeat));
+    commands.word(core::uuid4());
     for (const Receipt& receipt : some) commands.word(receipt.id).word(receipt.token);
     const Reply reply = connection_.eval(kExtendScript, commands, "redis.extend", Effect::repeatable);
-    if (lease.count() > 0) stale_ += static_cast<std::size_t>(reply.integer);
+    generation_ = connection_.generation();
+    learn_epoch(reply.elements.at(0).text);
+    late += reply.elements.size() - 1;
+    for (std::size_t i = 1; i < reply.elements.size(); ++i) {
+      const std::uint64_t token = std::stoull(reply.elements[i].text);
+      const auto receipt =
+          std::find_if(some.begin(), some.end(), [&](const Receipt& one) { return one.token == token; });
+      const auto held = receipt == some.end() ? held_.end() : held_.find(receipt->id);
+      if (held == held_.end() || held->second.token != token || held->second.orphaned) continue;
+      held_.erase(held);
+      lost_.push_back(*receipt);
+    }
   } while (!receipts.empty());
   heartbeat_at_ = std::chrono::steady_clock::now() + heartbeat / 3;
+  return late;
 }
 
 void RedisConsumer::extend(std::span<const Receipt> receipts, Milliseconds lease) {
   if (receipts.empty()) return;
   ERRAND_FAILPOINT("lease.renew");
-  renew(std::max(lease, Milliseconds{1}), receipts);
+  stale_ += renew(receipts, std::clamp(lease, Milliseconds{1}, std::max(transport_.visibility_timeout, Milliseconds{1})));
+}
+
+// A server that has restarted without its data, or was emptied: of the messages held only this worker knows now. What
+// comes of them is stored, although there is nothing left to settle.
+void RedisConsumer::learn_epoch(const std::string& epoch) {
+  const bool lost = !epoch_.empty() && epoch_ != epoch;
+  epoch_ = epoch;
+  if (!lost || held_.empty()) return;
+  Commands commands;
+  commands.begin("HMGET").word(keys_.leases());
+  for (const auto& [tag, held] : held_) commands.word(tag);
+  const std::vector<Reply> replies = connection_.call(commands, Effect::repeatable);
+  require_all(replies, "redis.extend");
+  std::size_t at = 0, orphaned = 0;
+  for (auto& [tag, held] : held_) {
+    const LeaseRecord record = parse_lease(replies[0].elements.at(at++).text);
+    held.orphaned = record.token != held.token;
+    orphaned += held.orphaned ? 1 : 0;
+  }
+  log::error("redis.data_lost", "the server has lost its data; what runs here is finished, what waited there is gone",
+             {{"held", orphaned}});
+}
+
+// Ids revoked since we asked last, told by their times. One round trip, and only when there are some.
+void RedisConsumer::learn_revoked(const std::string& newest, std::int64_t now_us) {
+  if (newest.empty() || newest == revoked_seen_) return;
+  const std::string after = revoked_seen_ == "-inf" ? revoked_seen_ : "(" + revoked_seen_;
+  const Reply found = connection_.call({"ZRANGEBYSCORE", keys_.revoked(), after, "+inf", "WITHSCORES"});
+  // RESP3 answers with pairs, RESP2 with one list of both.
+  std::vector<std::pair<std::string_view, double>> ids;
+  for (std::size_t i = 0; i < found.elements.size(); ++i) {
+    const Reply& one = found.elements[i];
+    if (one.elements.size() == 2) {
+      ids.emplace_back(one.elements[0].text, std::stod(one.elements[1].text));
+    } else if (i + 1 < found.elements.size()) {
+      ids.emplace_back(one.text, std::stod(found.elements[i + 1].text));
+      i += 1;
+    }
+  }
+  for (const auto& [id, at] : ids) {
+    const auto left = transport_.revoke_expires -
+                      std::chrono::duration_cast<Milliseconds>(Microseconds{now_us - static_cast<std::int64_t>(at)});
+    if (left > Milliseconds{0}) revoked_.push_back({std::string(id), left});
+  }
+  revoked_seen_ = newest;
 }
 
 }  // namespace errand::redis

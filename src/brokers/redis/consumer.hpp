@@ -9,6 +9,7 @@
 #include <errand/drivers.hpp>
 
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include <sys/types.h>
@@ -28,11 +29,15 @@ class RedisConsumer final : public Consumer {
   void wake() noexcept override { watch_.wake(); }
   bool commit(const Commit& commit, ResultBackend* results_in) override;
   std::size_t stale() const noexcept override { return stale_; }
+  std::vector<Receipt> take_lost() override { return std::exchange(lost_, {}); }
+  std::vector<RevokedTask> take_revoked() override { return std::exchange(revoked_, {}); }
 
  private:
   struct Held {
     std::uint64_t token = 0;
-    Marks marks;  ///< with this delivery
+    std::string queue;
+    Marks marks;            ///< with this delivery
+    bool orphaned = false;  ///< the server has lost its data, this message included: nobody else can have it
   };
   void fetch(std::size_t max);
   void take_in(const Reply& reply);
@@ -40,13 +45,17 @@ class RedisConsumer final : public Consumer {
   /// What has to be done from time to time; its times are in the members ending in _at_.
   void maintain();
   Deadline next_duty(Deadline deadline) const;
-  void renew(Milliseconds lease, std::span<const Receipt> receipts);
+  void heartbeat() { static_cast<void>(renew({}, Milliseconds{0})); }
+  /// Renews the heartbeat and these leases; returns how many are not ours any more.
+  std::size_t renew(std::span<const Receipt> receipts, Milliseconds lease);
+  static void note_skew(std::int64_t server_us);
+  void learn_epoch(const std::string& epoch);
+  void learn_revoked(const std::string& newest, std::int64_t now_us);
   void sweep();
   void bury(const std::string& owner, std::uint64_t after_token);
   void restore(std::span<const Reply> ended);
   void restore_foreign();
-  std::size_t apply(std::span<const Envelope> follow_ups, std::span<const TaskResult> results,
-                    std::span<const Settlement> settlements, ResultBackend* store, std::string_view operation);
+  void apply(const Commit& commit, ResultBackend* store, std::string_view operation);
   void add_moves(std::vector<SettleWrite>& out, std::span<const Settlement> settlements);
   std::vector<std::string> fetch_keys() const;
 
@@ -63,6 +72,11 @@ class RedisConsumer final : public Consumer {
   std::uint64_t last_token_ = 0;  // of all that arrived
   bool lost_answer_ = false;      // a fetch whose answer never came may have taken messages
   bool lost_connection_ = false;
+  std::vector<Receipt> lost_;
+  std::vector<RevokedTask> revoked_;  // not told yet
+  std::string revoked_seen_ = "-inf";
+  std::string epoch_;                        // of the server's data
+  std::uint64_t generation_ = 0;             // of the connection that the epoch was asked on
   SteadyPoint due_at_ = SteadyPoint::max();  // the earliest parked message
   SteadyPoint heartbeat_at_{}, touch_at_{}, sweep_at_{}, foreign_at_{}, look_at_{};
 };

@@ -37,12 +37,14 @@ class Keys {
   std::string token() const { return own("token"); }              ///< the last token given
   std::string owners() const { return own("owners"); }            ///< sorted set: owner by end of its heartbeat in us
   std::string sweep() const { return own("sweep"); }              ///< lock: whose turn it was to look for ended leases
-  std::string queues() const { return own("queues"); }            ///< set of declared queues
+  std::string epoch() const { return own("epoch"); }              ///< random; another one when the data were lost
+  std::string revoked() const { return own("revoked"); }  ///< sorted set: task id by time of its revocation in us
+  std::string queues() const { return own("queues"); }    ///< set of declared queues
   std::string parked(std::string_view queue) const { return own("parked:") + std::string(queue); }
   std::string dead(std::string_view queue) const { return own("dead:") + std::string(queue); }
   std::string dead_index(std::string_view queue) const { return own("dead-index:") + std::string(queue); }
 
-  SettleKeys settle_keys() const { return {unacked(), unacked_index(), leases(), lease_index(), held()}; }
+  SettleKeys settle_keys() const { return {unacked(), unacked_index(), leases(), lease_index(), held(), epoch()}; }
 
  private:
   std::string own(std::string_view name) const { return prefix_ + "errand:" + std::string(name); }

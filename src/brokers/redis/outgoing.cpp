@@ -74,7 +74,8 @@ std::vector<std::string> bound_queues(const Route& route, std::span<const Reply>
   return queues;
 }
 
-std::vector<Write> writes_of(std::span<const Envelope> envelopes, const Keys& keys, Connection& connection) {
+std::vector<Write> writes_of(std::span<const Envelope> envelopes, const Keys& keys, Connection& connection,
+                             std::vector<std::size_t>* of) {
   std::vector<Write> writes;
   writes.reserve(envelopes.size());
   const auto bindings = ask_bindings(envelopes, keys, connection);
@@ -95,6 +96,7 @@ std::vector<Write> writes_of(std::span<const Envelope> envelopes, const Keys& ke
     }
     for (const std::string& queue : queues) {
       check_queue_name(queue);
+      if (of != nullptr) of->push_back(static_cast<std::size_t>(&envelope - envelopes.data()));
       const std::string tag = core::uuid4();
       std::string list = keys.list(queue, envelope.priority);
       std::string bytes = protocol::encode_envelope(envelope, tag);

@@ -4,12 +4,16 @@
 #include "brokers/redis/outgoing.hpp"
 #include "brokers/redis/stored.hpp"
 #include "core/failpoint.hpp"
+#include "core/log.hpp"
 #include "protocol/result_json.hpp"
 #include "wire/redis/store_user.hpp"
 
 #include <errand/error.hpp>
 
 #include <algorithm>
+#include <map>
+#include <optional>
+#include <set>
 
 namespace errand::redis {
 
@@ -20,7 +24,7 @@ TimePoint wall_now() { return std::chrono::time_point_cast<Microseconds>(std::ch
 }  // namespace
 
 void RedisConsumer::settle(std::span<const Settlement> settlements) {
-  if (!settlements.empty()) stale_ += apply({}, {}, settlements, nullptr, "redis.settle");
+  if (!settlements.empty()) apply({{}, {}, settlements}, nullptr, "redis.settle");
 }
 
 bool RedisConsumer::commit(const Commit& commit, ResultBackend* results_in) {
@@ -28,37 +32,64 @@ bool RedisConsumer::commit(const Commit& commit, ResultBackend* results_in) {
   if (!commit.results.empty() && (user == nullptr || !user->store_url().same_store(connection_.url()))) return false;
   check_sizes(commit.follow_ups, transport_.max_message_bytes);
   ERRAND_FAILPOINT_DURING("result.commit_sent");
-  stale_ += apply(commit.follow_ups, commit.results, commit.settlements, results_in, "redis.commit");
+  apply(commit, results_in, "redis.commit");
   return true;
 }
 
-std::size_t RedisConsumer::apply(std::span<const Envelope> follow_ups, std::span<const TaskResult> results,
-                                 std::span<const Settlement> settlements, ResultBackend* store,
-                                 std::string_view operation) {
+void RedisConsumer::apply(const Commit& commit, ResultBackend* store, std::string_view operation) {
   SettleCall call;
   call.keys = keys_.settle_keys();
   call.owner = options_.owner;
-  call.follow_ups = writes_of(follow_ups, keys_, connection_);
+  call.epoch = epoch_;
+  // Nobody else can have an orphaned message, and there is nothing left of it to settle.
+  const auto orphaned = [&](const Receipt& receipt) {
+    const auto held = held_.find(receipt.id);
+    return held != held_.end() && held->second.token == receipt.token && held->second.orphaned;
+  };
+  std::vector<Settlement> moves;
+  std::set<std::uint64_t> late;  // tokens
+  for (const Settlement& settlement : commit.settlements) {
+    if (orphaned(settlement.receipt)) {
+      stale_ += 1;
+    } else if (settlement.kind == Settlement::Kind::ack) {
+      call.settlements.push_back({settlement.receipt.id, settlement.receipt.token, {}});
+    } else {
+      moves.push_back(settlement);
+      late.insert(settlement.receipt.token);
+    }
+  }
+  if (!moves.empty()) add_moves(call.settlements, moves);
+  for (const SettleWrite& one : call.settlements) late.erase(one.token);  // what is left has vanished already
+  // 0: belongs to nothing that could be lost. nullopt: is lost.
+  const auto belongs = [&](std::span<const std::uint32_t> of, std::size_t i) -> std::optional<std::uint64_t> {
+    if (i >= of.size() || of[i] >= commit.settlements.size()) return 0;
+    const Receipt& receipt = commit.settlements[of[i]].receipt;
+    if (late.count(receipt.token) > 0) return std::nullopt;
+    return orphaned(receipt) ? 0 : receipt.token;
+  };
+  std::vector<std::size_t> place;
+  std::vector<Write> writes = writes_of(commit.follow_ups, keys_, connection_, &place);
+  for (std::size_t i = 0; i < writes.size(); ++i) {
+    if (const auto token = belongs(commit.follow_ups_of, place[i]))
+      call.follow_ups.push_back({std::move(writes[i]), *token});
+  }
   if (const auto* user = dynamic_cast<const StoreUser*>(store)) {
     call.seconds_to_live = user->seconds_to_live();
-    for (const TaskResult& result : results) {
-      call.results.push_back({user->result_key(result.id), protocol::encode_result(result), result.token});
+    for (std::size_t i = 0; i < commit.results.size(); ++i) {
+      const TaskResult& result = commit.results[i];
+      const auto token = belongs(commit.results_of, i);
+      if (!token) continue;
+      call.results.push_back({user->result_key(result.id), protocol::encode_result(result), result.token, *token});
     }
   }
-  for (const Settlement& settlement : settlements) {
-    if (settlement.kind == Settlement::Kind::ack) {
-      call.settlements.push_back({settlement.receipt.id, settlement.receipt.token, {}});
-    }
-  }
-  const std::size_t acks = call.settlements.size();
-  if (acks < settlements.size()) add_moves(call.settlements, settlements);
-  const std::size_t vanished = settlements.size() - call.settlements.size();
-  const std::size_t stale = vanished + call.run(connection_, operation);
-  for (const Settlement& settlement : settlements) {
+  for (const std::uint64_t token : call.run(connection_, operation)) late.insert(token);
+  for (const Settlement& settlement : commit.settlements) {
     const auto held = held_.find(settlement.receipt.id);
     if (held != held_.end() && held->second.token == settlement.receipt.token) held_.erase(held);
+    if (late.count(settlement.receipt.token) == 0) continue;
+    stale_ += 1;
+    lost_.push_back(settlement.receipt);
   }
-  return stale;
 }
 
 // Everything but an acknowledgement writes the message somewhere else, so its bytes are read first. That takes one
@@ -78,6 +109,19 @@ void RedisConsumer::add_moves(std::vector<SettleWrite>& out, std::span<const Set
   }
   const std::vector<Reply> replies = connection_.call(commands, Effect::repeatable);
   require_all(replies, "redis.settle");
+  std::map<std::string, std::int64_t, std::less<>> dead;  // letters per queue, with those of this batch
+  const auto full = [&](std::string_view queue) {
+    auto known = dead.find(queue);
+    if (known == dead.end()) known = dead.emplace(queue, connection_.call({"HLEN", keys_.dead(queue)}).integer).first;
+    if (static_cast<std::size_t>(known->second) < transport_.max_dead_letters) {
+      known->second += 1;
+      return false;
+    }
+    log::limited(log::Level::error, "dead.full",
+                 "queue " + std::string(queue) + " has " + std::to_string(known->second) +
+                     " dead letters, limit max_dead_letters; what cannot run waits in its queue: requeue or drop some");
+    return true;
+  };
   for (std::size_t i = 0; i < moves.size(); ++i) {
     const Settlement& one = *moves[i];
     const std::string list(parse_lease(replies[0].elements.at(i).text).list);
@@ -91,15 +135,23 @@ void RedisConsumer::add_moves(std::vector<SettleWrite>& out, std::span<const Set
     const Marks marks = held != held_.end() ? held->second.marks : Marks{1, 0};
     SettleWrite write{one.receipt.id, one.receipt.token, {}};
     switch (one.kind) {
-      case Settlement::Kind::requeue:
-        write.writes.push_back({Write::Kind::push_front, list, "", with_marks(envelope, marks)});
+      case Settlement::Kind::requeue: {
+        // It does not count, but the next one is a redelivery.
+        const Marks before{std::max(marks.deliveries, 1u) - 1, marks.first_seen_us};
+        write.writes.push_back({Write::Kind::push_front, list, "", with_marks(envelope, before)});
         break;
+      }
       case Settlement::Kind::park:
         // Not begun, so the delivery does not count.
         write.writes.push_back(
             parked_write(keys_, queue, list, std::to_string(one.receipt.token), envelope, one.not_before));
         break;
       case Settlement::Kind::dead_letter: {
+        if (full(queue)) {
+          write.writes.push_back(parked_write(keys_, queue, list, std::to_string(one.receipt.token), envelope,
+                                              wall_now() + kFullDeadWait));
+          break;
+        }
         const std::string id = std::to_string(one.receipt.token);
         write.writes.push_back(
             {Write::Kind::set_field, keys_.dead(queue), id, encode_dead(one, marks, wall_now(), list, envelope)});

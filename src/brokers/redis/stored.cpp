@@ -25,8 +25,8 @@ std::string_view queue_of_list(const Keys& keys, std::string_view list) noexcept
 }
 
 std::string_view stored_envelope(std::string_view stored, std::string_view queue) {
-  // fetch.lua writes exchange "" and the queue's name; Python writes what the sender gave.
-  const std::string tail = ", \"\", " + to_json(Value(queue)) + "]";
+  // fetch.lua writes exchange "" and the queue's name without blanks; Python writes what the sender gave.
+  const std::string tail = ",\"\"," + to_json(Value(queue)) + "]";
   if (stored.starts_with('[') && stored.ends_with(tail)) return stored.substr(1, stored.size() - 1 - tail.size());
   try {
     return protocol::read_unacked(stored).envelope;

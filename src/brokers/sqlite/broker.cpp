@@ -25,7 +25,9 @@ BrokerTraits SqliteBroker::traits() const noexcept {
   traits.fanout = true;
   traits.shared = true;
   traits.lease = Milliseconds{60'000};
+  traits.keeps_revokes = true;
   traits.max_message_bytes = options_.max_message_bytes;
+  traits.max_dead_letters = options_.max_dead_letters;
   return traits;
 }
 
@@ -58,7 +60,7 @@ void SqliteBroker::publish(std::span<const Envelope> envelopes) {
 }
 
 std::unique_ptr<Consumer> SqliteBroker::consume(const ConsumeOptions& options) {
-  return std::make_unique<SqliteConsumer>(store_.path(), options, options_.max_message_bytes);
+  return std::make_unique<SqliteConsumer>(store_.path(), options, options_);
 }
 
 std::unique_ptr<Consumer> SqliteBroker::subscribe(const Route& pattern) {
@@ -142,6 +144,24 @@ std::size_t SqliteBroker::purge(std::string_view name) {
   return static_cast<std::size_t>(purged);
 }
 
+void SqliteBroker::revoke(std::span<const TaskId> ids) {
+  if (ids.empty()) return;
+  Database& database = store_.database();
+  Transaction transaction(database);
+  const std::int64_t now = now_us();
+  const std::int64_t until = now + std::chrono::duration_cast<Microseconds>(options_.revoke_expires).count();
+  database.query("DELETE FROM revoked WHERE until < ?").bind(now).run();
+  // A new number each time, so that consumers that have seen the id before hear of it again.
+  for (const TaskId& id : ids) {
+    database.query("INSERT OR REPLACE INTO revoked (id, until) VALUES (?,?)").bind(id).bind(until).run();
+  }
+  database
+      .query("DELETE FROM revoked WHERE number <= (SELECT number FROM revoked ORDER BY number DESC LIMIT 1 OFFSET ?)")
+      .bind(static_cast<std::int64_t>(kMostRevoked))
+      .run();
+  transaction.commit();
+}
+
 std::vector<DeadLetter> SqliteBroker::dead_letters(std::string_view name, std::size_t limit, std::string_view after) {
   std::vector<DeadLetter> letters;
   Database& database = store_.database();
@@ -197,6 +217,14 @@ std::size_t SqliteBroker::requeue_dead(std::string_view name, std::span<const st
                                      .bind(*queue)
                                      .run();
       if (moved == 0) continue;
+      // A new life: outcomes of earlier deliveries are no reason not to run it.
+      database
+          .query(
+              "UPDATE message SET life = (SELECT value + 1 FROM counter WHERE name = 'token') WHERE id = (SELECT "
+              "message "
+              "FROM dead WHERE id = ?)")
+          .bind(key)
+          .run();
       database.query("DELETE FROM dead WHERE id = ?").bind(key).run();
       found += 1;
     }

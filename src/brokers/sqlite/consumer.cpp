@@ -3,9 +3,11 @@
 #include "brokers/sqlite/liveness.hpp"
 #include "brokers/sqlite/rows.hpp"
 #include "core/failpoint.hpp"
+#include "core/log.hpp"
 #include "wire/sqlite/results.hpp"
 
 #include <algorithm>
+#include <iterator>
 
 namespace errand::sqlite {
 
@@ -13,12 +15,23 @@ namespace {
 constexpr Milliseconds kRescueEvery{1'000};  // how soon a dead process's messages are found
 constexpr std::int64_t kPromoteAtOnce = 1'000;
 constexpr std::size_t kMostBatchBytes = 64u << 20;  // of messages in one batch, whatever was asked for
+
+// Those of `all` that do not belong to one of the settlements `late` (in ascending order).
+template <class T>
+std::vector<T> in_time(std::span<const T> all, std::span<const std::uint32_t> of, std::span<const std::uint32_t> late) {
+  std::vector<T> kept;
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    if (i >= of.size() || !std::binary_search(late.begin(), late.end(), of[i])) kept.push_back(all[i]);
+  }
+  return kept;
+}
 }  // namespace
 
-SqliteConsumer::SqliteConsumer(std::string path, ConsumeOptions options, std::size_t max_message_bytes)
+SqliteConsumer::SqliteConsumer(std::string path, ConsumeOptions options, const TransportOptions& transport)
     : store_(std::move(path)),
       options_(std::move(options)),
-      max_message_bytes_(max_message_bytes),
+      max_message_bytes_(transport.max_message_bytes),
+      max_dead_letters_(transport.max_dead_letters),
       waiter_(store_.path(), News::queue) {
   if (options_.queues.empty()) {
     throw Error(
@@ -152,6 +165,7 @@ void SqliteConsumer::claim(std::size_t max) {
       bytes += claim_from(database, (rotation_ + i) % options_.queues.size(), max, now, token, metas);
     }
     rotation_ = (rotation_ + 1) % options_.queues.size();
+    learn_revoked(database, now);
     if (!deliveries_.empty()) database.query("UPDATE counter SET value = ? WHERE name = 'token'").bind(token).run();
     ERRAND_FAILPOINT_IF(!deliveries_.empty(), "fetch.after_pop");
     transaction.commit();
@@ -172,7 +186,7 @@ std::size_t SqliteConsumer::claim_from(Database& database, std::size_t index, st
   std::int64_t message = 0;
   {
     Query query = database.query(
-        "SELECT r.urgency, r.message, r.deliveries, m.meta, m.body FROM ready r CROSS JOIN message m ON m.id = "
+        "SELECT r.urgency, r.message, r.deliveries, m.meta, m.body, m.life FROM ready r CROSS JOIN message m ON m.id = "
         "r.message"
         " WHERE r.queue = ? ORDER BY r.urgency, r.message LIMIT ?");
     query.bind(queue).bind(static_cast<std::int64_t>(max - deliveries_.size()));
@@ -183,6 +197,7 @@ std::size_t SqliteConsumer::claim_from(Database& database, std::size_t index, st
       delivery.receipt = {std::to_string(message), static_cast<std::uint64_t>(token), options_.queues[index]};
       delivery.deliveries = static_cast<std::uint32_t>(query.integer(2)) + 1;
       delivery.redelivered = delivery.deliveries > 1;
+      delivery.life_token = static_cast<std::uint64_t>(query.integer(5));
       metas.push_back(query.text(3));
       delivery.message.body = query.blob(4);
       bytes += metas.back().size() + delivery.message.body.size();
@@ -208,6 +223,23 @@ std::size_t SqliteConsumer::claim_from(Database& database, std::size_t index, st
       .bind(message)
       .run();
   return bytes;
+}
+
+// In the claim's own transaction: what was revoked before it is known before anything of it runs.
+void SqliteConsumer::learn_revoked(Database& database, std::int64_t now) {
+  std::int64_t newest = 0;
+  {
+    Query query = database.query("SELECT max(number) FROM revoked");
+    if (query.step() && !query.is_null(0)) newest = query.integer(0);
+  }
+  if (newest <= revoked_seen_) return;
+  Query query = database.query("SELECT id, until FROM revoked WHERE number > ? ORDER BY number");
+  query.bind(revoked_seen_);
+  while (query.step()) {
+    const auto left = std::chrono::duration_cast<Milliseconds>(Microseconds{query.integer(1) - now});
+    if (left > Milliseconds{0}) revoked_.push_back({query.text(0), left});
+  }
+  revoked_seen_ = newest;
 }
 
 bool SqliteConsumer::decode(Delivery& delivery, std::string_view meta) {
@@ -261,9 +293,11 @@ void SqliteConsumer::rescue(Database& database, std::int64_t now) {
   database.query("DELETE FROM lease WHERE until < ?").bind(now).run();
 }
 
-void SqliteConsumer::apply(Database& database, std::span<const Settlement> settlements) {
+std::vector<std::uint32_t> SqliteConsumer::apply(Database& database, std::span<const Settlement> settlements) {
   const std::int64_t now = now_us();
-  for (const Settlement& settlement : settlements) {
+  std::vector<std::uint32_t> late;
+  for (std::uint32_t place = 0; place < settlements.size(); ++place) {
+    const Settlement& settlement = settlements[place];
     const std::int64_t message = number_of(settlement.receipt.id);
     const auto token = static_cast<std::int64_t>(settlement.receipt.token);
     std::int64_t deliveries = 0;
@@ -272,7 +306,7 @@ void SqliteConsumer::apply(Database& database, std::span<const Settlement> settl
       if (query.bind(message).bind(token).step()) deliveries = query.integer(0);
     }
     if (database.query("DELETE FROM lease WHERE message = ? AND token = ?").bind(message).bind(token).run() == 0) {
-      stale_ += 1;  // the lease ran out and somebody else has the message now
+      late.push_back(place);  // the lease ran out and somebody else has the message now
       continue;
     }
     switch (settlement.kind) {
@@ -284,7 +318,7 @@ void SqliteConsumer::apply(Database& database, std::span<const Settlement> settl
             .query(
                 "INSERT INTO ready (queue, urgency, message, deliveries) SELECT queue, urgency, id, ? FROM message "
                 "WHERE id = ?")
-            .bind(deliveries)
+            .bind(std::max<std::int64_t>(1, deliveries - 1))  // does not count, but the next one is a redelivery
             .bind(message)
             .run();
         break;
@@ -296,6 +330,14 @@ void SqliteConsumer::apply(Database& database, std::span<const Settlement> settl
             .run();
         break;
       case Settlement::Kind::dead_letter:
+        if (!room_for_dead(database, message)) {
+          database.query("INSERT INTO parked (due, message, deliveries) VALUES (?,?,?)")
+              .bind(now + Microseconds(kFullDeadWait).count())
+              .bind(message)
+              .bind(std::max<std::int64_t>(0, deliveries - 1))
+              .run();
+          break;
+        }
         database
             .query(
                 "INSERT INTO dead (queue, message, reason, detail, deliveries, first_seen, last_seen)"
@@ -309,6 +351,38 @@ void SqliteConsumer::apply(Database& database, std::span<const Settlement> settl
         break;
     }
   }
+  return late;
+}
+
+// Counting costs a scan, so half of the room that was found may be used up before the next count.
+bool SqliteConsumer::room_for_dead(Database& database, std::int64_t message) {
+  constexpr std::int64_t kMostUncounted = 256;
+  std::int64_t queue = 0;
+  {
+    Query find = database.query("SELECT queue FROM message WHERE id = ?");
+    if (find.bind(message).step()) queue = find.integer(0);
+  }
+  std::int64_t& uncounted = dead_uncounted_[queue];
+  if (uncounted > 0) {
+    uncounted -= 1;
+    return true;
+  }
+  const auto most = static_cast<std::int64_t>(max_dead_letters_);
+  Query query = database.query(
+      "SELECT count(*), (SELECT name FROM queue WHERE id = ?1) FROM (SELECT 1 FROM dead WHERE queue = ?1 LIMIT ?2)");
+  query.bind(queue).bind(most);
+  const std::int64_t count = query.step() ? query.integer(0) : 0;
+  uncounted = std::min(kMostUncounted, (most - count) / 2);
+  if (count < most) return true;
+  log::limited(log::Level::error, "dead.full",
+               "queue " + query.text(1) + " has " + std::to_string(most) +
+                   " dead letters, limit max_dead_letters; what cannot run waits in its queue: requeue or drop some");
+  return false;
+}
+
+void SqliteConsumer::count_late(std::span<const Settlement> settlements, std::span<const std::uint32_t> late) {
+  stale_ += late.size();
+  for (const std::uint32_t place : late) lost_.push_back(settlements[place].receipt);
 }
 
 void SqliteConsumer::settle(std::span<const Settlement> settlements) {
@@ -316,8 +390,9 @@ void SqliteConsumer::settle(std::span<const Settlement> settlements) {
   Database& database = store_.database();
   {
     Transaction transaction(database);
-    apply(database, settlements);
+    const std::vector<std::uint32_t> late = apply(database, settlements);
     transaction.commit();
+    count_late(settlements, late);
   }
   const bool news = std::any_of(settlements.begin(), settlements.end(),
                                 [](const Settlement& s) { return s.kind != Settlement::Kind::ack; });
@@ -330,11 +405,18 @@ bool SqliteConsumer::commit(const Commit& commit, ResultBackend* results_in) {
   Database& database = store_.database();
   {
     Transaction transaction(database);
-    insert_messages(database, commit.follow_ups, max_message_bytes_);
-    write_results(database, commit.results);
+    // Who came too late is known first: what belongs to it is somebody else's to send and to store.
+    const std::vector<std::uint32_t> late = apply(database, commit.settlements);
+    if (late.empty()) {
+      insert_messages(database, commit.follow_ups, max_message_bytes_);
+      write_results(database, commit.results);
+    } else {
+      insert_messages(database, in_time(commit.follow_ups, commit.follow_ups_of, late), max_message_bytes_);
+      write_results(database, in_time(commit.results, commit.results_of, late));
+    }
     if (!commit.results.empty()) sweep_.run(database, user->result_expires());
-    apply(database, commit.settlements);
     transaction.commit();
+    count_late(commit.settlements, late);
   }
   ERRAND_FAILPOINT("result.commit_sent");
   if (!commit.results.empty()) store_.announce(News::result);
@@ -350,6 +432,7 @@ void SqliteConsumer::extend(std::span<const Receipt> receipts, Milliseconds leas
   ERRAND_FAILPOINT("lease.renew");
   const std::int64_t until = now_us() + std::chrono::duration_cast<Microseconds>(lease).count();
   Database& database = store_.database();
+  std::vector<Receipt> lost;
   Transaction transaction(database);
   for (const Receipt& receipt : receipts) {
     const std::int64_t held = database.query("UPDATE lease SET until = ? WHERE message = ? AND token = ?")
@@ -357,9 +440,11 @@ void SqliteConsumer::extend(std::span<const Receipt> receipts, Milliseconds leas
                                   .bind(number_of(receipt.id))
                                   .bind(static_cast<std::int64_t>(receipt.token))
                                   .run();
-    if (held == 0) stale_ += 1;
+    if (held == 0) lost.push_back(receipt);
   }
   transaction.commit();
+  stale_ += lost.size();
+  std::move(lost.begin(), lost.end(), std::back_inserter(lost_));
 }
 
 }  // namespace errand::sqlite

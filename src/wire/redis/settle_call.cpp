@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <iterator>
+#include <set>
 
 namespace errand::redis {
 
@@ -20,16 +21,20 @@ void append(Commands& commands, const Write& write) {
   commands.word(std::string_view(&kind, 1)).word(write.key).word(write.score_or_field).word(write.value);
 }
 
-// One call of the script with parts of the batch.
-std::size_t run_part(Connection& connection, std::string_view operation, const SettleCall& all,
-                     std::span<const Write> follow_ups, std::span<const ResultWrite> results,
-                     std::span<const SettleWrite> settlements) {
+// One call of the script with parts of the batch. `guards`: receipts that are looked at and not settled.
+std::vector<std::uint64_t> run_part(Connection& connection, std::string_view operation, const SettleCall& all,
+                                    std::span<const SettleWrite* const> guards,
+                                    std::span<const FollowUpWrite> follow_ups, std::span<const ResultWrite> results,
+                                    std::span<const SettleWrite> settlements) {
   std::vector<std::string> keys;
-  if (!settlements.empty()) {
-    keys = {all.keys.unacked, all.keys.unacked_index, all.keys.leases, all.keys.lease_index, all.keys.held};
+  if (!settlements.empty() || !guards.empty()) {
+    keys = {all.keys.unacked,     all.keys.unacked_index, all.keys.leases,
+            all.keys.lease_index, all.keys.held,          all.keys.epoch};
   }
   Commands commands;
-  commands.eval(kSettleScript, keys).word(all.owner).word(all.seconds_to_live);
+  commands.eval(kSettleScript, keys).word(all.owner).word(all.seconds_to_live).word(all.epoch);
+  commands.word(guards.size());
+  for (const SettleWrite* one : guards) commands.word(one->tag).word(one->token);
   const auto is_ack = [](const SettleWrite& one) { return one.writes.empty(); };
   const auto acks = std::count_if(settlements.begin(), settlements.end(), is_ack);
   commands.word(acks);
@@ -43,13 +48,20 @@ std::size_t run_part(Connection& connection, std::string_view operation, const S
     for (const Write& write : one.writes) append(commands, write);
   }
   commands.word(follow_ups.size());
-  for (const Write& write : follow_ups) append(commands, write);
+  for (const FollowUpWrite& one : follow_ups) {
+    append(commands, one.write);
+    commands.word(one.receipt);
+  }
   commands.word(results.size());
   for (const ResultWrite& result : results) {
-    commands.word(result.key).word(result.json + fence_of(result.token)).word(result.token);
+    commands.word(result.key).word(result.json + fence_of(result.token)).word(result.receipt);
   }
   const Effect effect = follow_ups.empty() && settlements.empty() ? Effect::repeatable : Effect::changes;
-  return static_cast<std::size_t>(connection.eval(kSettleScript, commands, operation, effect).integer);
+  std::vector<std::uint64_t> late;
+  for (const Reply& token : connection.eval(kSettleScript, commands, operation, effect).elements) {
+    late.push_back(std::stoull(token.text));
+  }
+  return late;
 }
 
 template <class T, class F>
@@ -59,19 +71,36 @@ void in_pieces(std::span<const T> all, F&& use) {
   }
 }
 
+// The receipts that a piece depends on: they have to be ours when it is written, although they are settled later.
+template <class T>
+std::vector<const SettleWrite*> guards_of(std::span<const T> piece, const std::vector<SettleWrite>& settlements) {
+  std::set<std::uint64_t> tokens;
+  for (const T& one : piece) tokens.insert(one.receipt);
+  std::vector<const SettleWrite*> guards;
+  for (const SettleWrite& one : settlements) {
+    if (tokens.count(one.token) > 0) guards.push_back(&one);
+  }
+  return guards;
+}
+
 }  // namespace
 
-std::size_t SettleCall::run(Connection& connection, std::string_view operation) {
+std::vector<std::uint64_t> SettleCall::run(Connection& connection, std::string_view operation) {
   if (std::max({follow_ups.size(), results.size(), settlements.size()}) <= kMostAtOnce) {
-    if (follow_ups.empty() && results.empty() && settlements.empty()) return 0;
-    return run_part(connection, operation, *this, follow_ups, results, settlements);
+    if (follow_ups.empty() && results.empty() && settlements.empty()) return {};
+    return run_part(connection, operation, *this, {}, follow_ups, results, settlements);
   }
-  std::size_t stale = 0;
-  in_pieces<Write>(follow_ups, [&](auto part) { run_part(connection, operation, *this, part, {}, {}); });
-  in_pieces<ResultWrite>(results, [&](auto part) { run_part(connection, operation, *this, {}, part, {}); });
-  in_pieces<SettleWrite>(settlements,
-                         [&](auto part) { stale += run_part(connection, operation, *this, {}, {}, part); });
-  return stale;
+  std::vector<std::uint64_t> late;
+  in_pieces<FollowUpWrite>(follow_ups, [&](auto part) {
+    run_part(connection, operation, *this, guards_of(part, settlements), part, {}, {});
+  });
+  in_pieces<ResultWrite>(
+      results, [&](auto part) { run_part(connection, operation, *this, guards_of(part, settlements), {}, part, {}); });
+  in_pieces<SettleWrite>(settlements, [&](auto part) {
+    const std::vector<std::uint64_t> some = run_part(connection, operation, *this, {}, {}, {}, part);
+    late.insert(late.end(), some.begin(), some.end());
+  });
+  return late;
 }
 
 std::string fence_of(std::uint64_t token) {

@@ -26,7 +26,15 @@ struct Write {
 struct ResultWrite {
   std::string key;
   std::string json;
-  std::uint64_t token = 0;  ///< of the delivery; 0: none
+  std::uint64_t token = 0;  ///< fences: never replaces a record with a greater one; 0: none
+  std::uint64_t receipt =
+      0;  ///< token of the delivery it belongs to: not stored when that is not ours any more; 0: none
+};
+
+/// A write that follows from a delivery, and that delivery's token as in ResultWrite.
+struct FollowUpWrite {
+  Write write;
+  std::uint64_t receipt = 0;
 };
 
 /// A receipt to settle: gone when it has no writes, else moved by them.
@@ -38,19 +46,20 @@ struct SettleWrite {
 
 /// Keys of the tables that settlements touch.
 struct SettleKeys {
-  std::string unacked, unacked_index, leases, lease_index, held;
+  std::string unacked, unacked_index, leases, lease_index, held, epoch;
 };
 
 struct SettleCall {
   SettleKeys keys;
   std::string owner;
+  std::string epoch;                  ///< of the server's data when the deliveries were taken
   std::string seconds_to_live = "0";  ///< of results; "0": for ever
-  std::vector<Write> follow_ups;
+  std::vector<FollowUpWrite> follow_ups;
   std::vector<ResultWrite> results;
   std::vector<SettleWrite> settlements;
 
-  /// Sends it. Returns how many receipts were not ours any more.
-  std::size_t run(Connection& connection, std::string_view operation);
+  /// Sends it. Returns the tokens of the settlements that were not ours any more.
+  std::vector<std::uint64_t> run(Connection& connection, std::string_view operation);
 };
 
 /// A delivery's token as 32 blanks that follow a record's JSON: readers of JSON skip them, and a writer with an older

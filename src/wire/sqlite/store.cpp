@@ -23,14 +23,14 @@ constexpr std::chrono::seconds kCheckIdentityEvery{1};  // how soon a deleted or
 constexpr int kBlindPollMs = 100;                       // without inotify: ten looks a second
 constexpr int kNetPollMs = 1'000;                       // with it: a net under lost news
 constexpr std::int64_t kApplicationId = 0x45727264;     // "Errd"
-constexpr std::int64_t kSchemaVersion = 1;
+constexpr std::int64_t kSchemaVersion = 2;
 
 constexpr const char* kSchema = R"sql(
 CREATE TABLE queue (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
 CREATE TABLE binding (exchange TEXT NOT NULL, type TEXT NOT NULL, routing_key TEXT NOT NULL, queue INTEGER NOT NULL,
   PRIMARY KEY (exchange, type, routing_key, queue)) WITHOUT ROWID;
 CREATE TABLE message (id INTEGER PRIMARY KEY AUTOINCREMENT, queue INTEGER NOT NULL, urgency INTEGER NOT NULL,
-  meta TEXT NOT NULL, body BLOB NOT NULL, sent_at INTEGER NOT NULL);
+  meta TEXT NOT NULL, body BLOB NOT NULL, sent_at INTEGER NOT NULL, life INTEGER NOT NULL DEFAULT 0);
 CREATE TABLE ready (queue INTEGER NOT NULL, urgency INTEGER NOT NULL, message INTEGER NOT NULL, deliveries INTEGER NOT NULL,
   PRIMARY KEY (queue, urgency, message)) WITHOUT ROWID;
 CREATE TABLE parked (due INTEGER NOT NULL, message INTEGER NOT NULL, deliveries INTEGER NOT NULL,
@@ -56,6 +56,13 @@ CREATE TABLE chord_part (group_id TEXT NOT NULL, member TEXT NOT NULL, position 
   PRIMARY KEY (group_id, member)) WITHOUT ROWID;
 CREATE TABLE broadcast (id INTEGER PRIMARY KEY AUTOINCREMENT, exchange TEXT NOT NULL, routing_key TEXT NOT NULL, meta TEXT NOT NULL,
   body BLOB NOT NULL, sent_at INTEGER NOT NULL);
+CREATE TABLE revoked (number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, until INTEGER NOT NULL);
+)sql";
+
+// From each version to the next. What an older program that is still running writes must stay possible.
+constexpr const char* kUpgradeFrom1 = R"sql(
+ALTER TABLE message ADD COLUMN life INTEGER NOT NULL DEFAULT 0;
+CREATE TABLE revoked (number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, until INTEGER NOT NULL);
 )sql";
 
 std::string news_path(const std::string& path, News news) { return path + (news == News::queue ? "-wake" : "-done"); }
@@ -93,6 +100,12 @@ void ensure_schema(Database& database) {
   const std::int64_t application = pragma(database, "PRAGMA application_id");
   const std::int64_t version = pragma(database, "PRAGMA user_version");
   if (application == kApplicationId && version == kSchemaVersion) return;  // another process has just made it
+  if (application == kApplicationId && version == 1) {
+    database.execute(kUpgradeFrom1);
+    database.execute("PRAGMA user_version = 2;");
+    transaction.commit();
+    return;
+  }
   if (application == kApplicationId) {
     refuse(database.path(), ErrorKind::conflict,
            "expected schema version " + std::to_string(kSchemaVersion) + ", got " + std::to_string(version) +
@@ -103,10 +116,10 @@ void ensure_schema(Database& database) {
            "expected a database of Errand or no file, got another program's database; it was left as it is");
   }
   database.execute(kSchema);
-  database.execute("PRAGMA application_id = 1165128292; PRAGMA user_version = 1;");
+  database.execute("PRAGMA application_id = 1165128292; PRAGMA user_version = 2;");
   transaction.commit();
 }
-static_assert(kApplicationId == 1165128292 && kSchemaVersion == 1, "the pragma above takes no parameters");
+static_assert(kApplicationId == 1165128292 && kSchemaVersion == 2, "the pragmas above take no parameters");
 
 }  // namespace
 

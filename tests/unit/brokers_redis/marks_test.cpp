@@ -101,9 +101,10 @@ TEST_CASE("keys are kombu's, with the prefix in front") {
 }
 
 TEST_CASE("the envelope is cut out of what is held, also when it is broken") {
+  CHECK(redis::stored_envelope("[" + kEnvelope + ",\"\",\"q\"]", "q") == kEnvelope);
   CHECK(redis::stored_envelope("[" + kEnvelope + ", \"\", \"q\"]", "q") == kEnvelope);
-  CHECK(redis::stored_envelope("[{broken, \"\", \"ü\\\"q\"]", "ü\"q") == "[{broken, \"\", \"ü\\\"q\"]");
-  CHECK(redis::stored_envelope("[{broken, \"\", \"q\"]", "q") == "{broken");
+  CHECK(redis::stored_envelope("[{broken,\"\",\"ü\\\"q\"]", "ü\"q") == "[{broken,\"\",\"ü\\\"q\"]");
+  CHECK(redis::stored_envelope("[{broken,\"\",\"q\"]", "q") == "{broken");
   CHECK(redis::stored_envelope("[" + kEnvelope + ",\"tasks\",\"a.b\"]", "q") == kEnvelope);  // as Python may write it
 }
 

@@ -67,6 +67,25 @@ TEST_CASE("F145_a store of a newer Errand is refused and named by its version") 
   }
 }
 
+// F039: a program of the older version has the file open, and goes on with it.
+TEST_CASE(
+    "F145_F039_a store of version 1 is brought to version 2 with what it holds, beside a program that knows only 1") {
+  const testing::Folder folder;
+  Database older(folder.file(), Milliseconds{5'000});
+  {
+    Store store(folder.file());
+    store.database().execute(
+        "ALTER TABLE message DROP COLUMN life; DROP TABLE revoked; PRAGMA user_version = 1;"
+        "INSERT INTO message (queue, urgency, meta, body, sent_at) VALUES (1, 4, '{}', 'kept', 7)");
+  }
+  Store store(folder.file());
+  CHECK(number(store.database(), "PRAGMA user_version") == 2);
+  CHECK(number(store.database(), "SELECT count(*) FROM message WHERE body = 'kept' AND life = 0") == 1);
+  CHECK(number(store.database(), "SELECT count(*) FROM revoked") == 0);
+  older.execute("INSERT INTO message (queue, urgency, meta, body, sent_at) VALUES (1, 4, '{}', 'later', 8)");
+  CHECK(number(store.database(), "SELECT count(*) FROM message WHERE life = 0") == 2);
+}
+
 // A limit on the size of files stands for the disk that fails. In a process of its own, since the limit is the
 // process's.
 TEST_CASE("F075_after input or output has failed the store opens the file anew") {

@@ -112,18 +112,6 @@ TEST_CASE("an expired message is revoked, on arrival and again just before it wo
   CHECK(bench.entry().result->result_json.find("expired") != std::string::npos);
 }
 
-TEST_CASE("a revoked task does not start; a running one is asked, then pressed, then killed") {
-  EngineBench bench;
-  bench.step(Control{RevokeTasks{{"t1"}, false, false}});
-  CHECK(bench.deliver("t1") == "commit REVOKED ack");
-  const std::uint64_t run = bench.running("t2");
-  CHECK(bench.step(Control{RevokeTasks{{"t2"}, false, false}}) == "");  // without terminate it may finish
-  CHECK(bench.step(Control{RevokeTasks{{"t2"}, true, false}}) == "ask");
-  CHECK(bench.tick(5s) == "soft");
-  CHECK(bench.tick(5s) == "kill");
-  CHECK(bench.finish(run, Outcome::Kind::lost) == "commit REVOKED ack");
-}
-
 TEST_CASE("an early acknowledgement is safe before the task starts, and nothing is settled afterwards") {
   EngineBench bench;
   bench.add("early", TaskOptions{.acks_late = false});
@@ -169,16 +157,6 @@ TEST_CASE("AT-22: ignore_result stores nothing on success, by task or by message
   CHECK(bench.finish(bench.running(not_asked), Outcome::Kind::success) == "commit ack");
 }
 
-TEST_CASE("the leases of everything held are renewed at a third of the lease") {
-  EngineBench bench(EngineOptions{.lease = 60s, .hold_unstarted = 1h});
-  bench.running("t1");
-  bench.deliver("t2");
-  CHECK(bench.tick(19s) == "");
-  CHECK(bench.engine().next_timer().has_value());
-  CHECK(bench.tick(1s) == "extend 2");
-  CHECK(bench.tick(20s) == "extend 2");
-}
-
 TEST_CASE("a message that does not begin is given back, so that a free worker can take it") {
   EngineBench bench(EngineOptions{.hold_unstarted = 1s});
   bench.deliver("t1");
@@ -188,15 +166,6 @@ TEST_CASE("a message that does not begin is given back, so that a free worker ca
   const std::uint64_t run = bench.last_run;
   CHECK(bench.tick(1s) == "reclaim");
   CHECK(bench.step(Reclaimed{{run}}) == "commit requeue");
-}
-
-TEST_CASE("F016_a redelivered message whose success is stored is acknowledged, not run again") {
-  EngineBench bench;
-  Arrival again = bench.message("t1");
-  again.redelivered = true;
-  again.stored_state = "SUCCESS";
-  CHECK(bench.deliver(again) == "commit ack");
-  CHECK(bench.capacity(1) == "");
 }
 
 // Its worker died between the result and the chord's count: acknowledging it without the count would leave the chord
@@ -234,42 +203,6 @@ TEST_CASE("a message delivered too often is dead") {
   Arrival often = bench.message("t1");
   often.deliveries = 21;
   CHECK(bench.deliver(often) == "commit dead:DELIVERY_LIMIT");
-}
-
-TEST_CASE("F022_a warm stop fetches nothing, gives back what has not begun and waits for what runs") {
-  EngineBench bench;
-  const std::uint64_t run = bench.running("t1");
-  bench.deliver("t2");
-  CHECK(bench.step(StopRequested{StopKind::warm}) == "commit requeue; reclaim");
-  CHECK(bench.engine().wanted(8) == 0);
-  bench.committed(bench.entry().run);
-  bench.finish(run, Outcome::Kind::success);
-  CHECK(bench.committed(run) == "halt 0");
-}
-
-TEST_CASE("F023_each further stop is harder: asked, then killed, and the exit code says so") {
-  EngineBench bench;
-  const std::uint64_t run = bench.running("t1");
-  CHECK(bench.step(StopRequested{StopKind::warm}) == "reclaim");
-  CHECK(bench.step(StopRequested{StopKind::warm}) == "");
-  CHECK(bench.step(StopRequested{StopKind::soft}) == "reclaim; ask");
-  CHECK(bench.step(StopRequested{StopKind::cold}) == "reclaim; kill");
-  CHECK(bench.finish(run, Outcome::Kind::lost) == "commit requeue");
-  CHECK(bench.committed(run) == "halt 1");
-}
-
-TEST_CASE("a warm stop becomes cold when the grace has passed") {
-  EngineBench bench(EngineOptions{.grace = 30s});
-  const std::uint64_t run = bench.running("t1");
-  bench.step(StopRequested{StopKind::warm});
-  CHECK(bench.tick(29s).find("kill") == std::string::npos);
-  CHECK(bench.tick(1s).find("kill") != std::string::npos);
-  CHECK(bench.finish(run, Outcome::Kind::lost) == "commit requeue");
-}
-
-TEST_CASE("an idle worker stops at once") {
-  EngineBench bench;
-  CHECK(bench.step(StopRequested{StopKind::warm}) == "reclaim; halt 0");
 }
 
 TEST_CASE("a rate limit parks what comes too early, each message about once, and keeps the rate") {
@@ -310,4 +243,41 @@ TEST_CASE("a later attempt's record is never replaced by an earlier one") {
   const std::uint64_t earlier = bench.entry().result->token;
   bench.finish(bench.running(second), Outcome::Kind::success);
   CHECK(bench.entry().result->token > earlier);
+}
+
+// Two senders that make up the same id are a mistake that would otherwise show as a result that is not the caller's.
+TEST_CASE("F121_of two messages with one id and different bodies the first counts, the other is dead-lettered") {
+  EngineBench bench(EngineOptions{.max_recent = 2});
+  const auto with_body = [&](const std::string& id, const std::string& body) {
+    Arrival arrival = bench.message(id);
+    Message changed = *arrival.message;
+    changed.body = body;
+    arrival.message = std::make_shared<const Message>(std::move(changed));
+    return arrival;
+  };
+  bench.deliver(with_body("t1", "[[1], {}, {}]"));
+  CHECK(bench.capacity(1) == "run t1");
+  CHECK(bench.deliver(with_body("t1", "[[2], {}, {}]")) == "commit dead:ID_CONFLICT");
+  SUBCASE("the same body is a redelivery, or a sender that did not hear an answer") {
+    bench.deliver(with_body("t1", "[[1], {}, {}]"));
+    CHECK(bench.capacity(1) == "run t1");
+  }
+  SUBCASE("a later attempt may have other arguments, and another task may take the id over") {
+    Arrival retry = with_body("t1", "[[3], {}, {}]");
+    retry.retries = 1;
+    bench.deliver(retry);
+    CHECK(bench.capacity(1) == "run t1");
+    bench.add("other", {});
+    Arrival replaced = with_body("t1", "[[4], {}, {}]");
+    replaced.task = "other";
+    bench.deliver(replaced);
+    CHECK(bench.capacity(1) == "run t1");
+  }
+  SUBCASE("what was long ago is forgotten") {
+    bench.deliver("t2");
+    bench.deliver("t3");
+    bench.capacity(2);
+    bench.deliver(with_body("t1", "[[2], {}, {}]"));
+    CHECK(bench.capacity(1) == "run t1");
+  }
 }

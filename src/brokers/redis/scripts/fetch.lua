@@ -2,13 +2,13 @@
 -- and `unacked_index`, so that Python workers see them as handed out, and in our leases. Parked messages that are due
 -- go to their lists first. Strings are searched and not decoded: cjson costs two to three times as much per message.
 --
--- KEYS  unacked, unacked_index, leases, lease index, held, token; then for each queue in turn: its parked messages
+-- KEYS  unacked, unacked_index, leases, lease index, held, token, revoked; then for each queue in turn: its parked messages
 --       and its lists, most urgent first
 -- ARGV  most messages, owner, lease in us, number of lists per queue, a prefix for fresh tags; then each queue's name
 --       as JSON text
--- Returns {now in us, earliest due time of the parked or "", token of the first message, why a list was refused or "";
---       then for each message: tag, number of its queue from 0, envelope}. Tokens count up from the first.
-local unacked, index, leases, lease_index, held, tokens = unpack(KEYS, 1, 6)
+-- Returns {now in us, earliest due time of the parked or "", token of the first message, why a list was refused or "",
+--       time of the last revocation or ""; then for each message: tag, number of its queue from 0, envelope}. Tokens count up from the first.
+local unacked, index, leases, lease_index, held, tokens, revoked = unpack(KEYS, 1, 7)
 local want, owner, lease = tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[3])
 local steps, fresh = tonumber(ARGV[4]), ARGV[5]
 local queues = #ARGV - 5
@@ -18,7 +18,7 @@ local now = time[1] * 1000000 + time[2]
 local kDueAtOnce = 100
 local kEnoughBytes = 8 * 1024 * 1024
 
-local function key_of(queue, step) return KEYS[7 + (queue - 1) * (steps + 1) + step] end
+local function key_of(queue, step) return KEYS[8 + (queue - 1) * (steps + 1) + step] end
 
 -- A key that is no list is told and passed over: it must not stop the other queues, and nothing is lost by it.
 local refused = ''
@@ -65,6 +65,7 @@ for step = 1, steps do
   end
 end
 
+local revocation = redis.call('ZRANGE', revoked, -1, -1, 'WITHSCORES')[2] or ''
 local now_text = string.format('%.0f', now)
 if #messages == 0 then
   local earliest = ''
@@ -74,7 +75,7 @@ if #messages == 0 then
       earliest = string.format('%.0f', tonumber(first[2]))
     end
   end
-  return {now_text, earliest, '0', refused}
+  return {now_text, earliest, '0', refused, revocation}
 end
 
 -- Tokens grow with time and never fall behind an earlier one, even when the clock is set back or the data was lost.
@@ -132,12 +133,12 @@ if #indexed > 0 and redis.call('ZADD', index, 'NX', unpack(indexed)) < #indexed 
   end
 end
 
--- Exchange "" and the queue's name: whoever restores it puts it back where it was taken, whatever is bound then.
+-- Exchange "" and the queue's name, without blanks, so that it is known for ours: whoever restores it puts it back where it was taken, whatever is bound then.
 local tails, owned = {}, {}
-for queue = 1, queues do tails[queue] = ', "", ' .. ARGV[5 + queue] .. ']' end
+for queue = 1, queues do tails[queue] = ',"",' .. ARGV[5 + queue] .. ']' end
 local stored, records, expiry = {}, {}, {}
 local ends = string.format('%.0f', now + lease)
-local out = {now_text, '', string.format('%.0f', token), refused}
+local out = {now_text, '', string.format('%.0f', token), refused, revocation}
 for i = 1, count do
   local tag, list = tags[i], lists[i]
   if places[i] then
@@ -153,7 +154,7 @@ for i = 1, count do
   records[n - 1], records[n] = tag, string.format('%.0f', token + i - 1) .. tail
   expiry[n - 1], expiry[n] = ends, tag
   n = 3 * i
-  out[n + 2], out[n + 3], out[n + 4] = tag, from[i] - 1, messages[i]
+  out[n + 3], out[n + 4], out[n + 5] = tag, from[i] - 1, messages[i]
 end
 if #stored > 0 then redis.call('HSET', unacked, unpack(stored)) end
 if #odd > 0 then redis.call('HSET', held, unpack(odd)) end

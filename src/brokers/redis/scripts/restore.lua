@@ -12,14 +12,18 @@ for i = 1, #ARGV, 4 do
   local tag, record = ARGV[i], ARGV[i + 1]
   local over = redis.call('ZSCORE', KEYS[4], tag)
   if over and tonumber(over) <= now and redis.call('HGET', KEYS[3], tag) == record then
-    local there = redis.call('HEXISTS', KEYS[1], tag) + redis.call('HEXISTS', KEYS[5], tag) > 0
+    local stored = redis.call('HGET', KEYS[1], tag)
+    local foreign = stored and not string.find(stored, '},"","', 1, true)  -- taken by a Python worker since
+    local there = not foreign and (stored or redis.call('HEXISTS', KEYS[5], tag) == 1)
     -- A list that has become something else keeps its message here.
     local pushed = there and redis.pcall('RPUSH', ARGV[i + 2], ARGV[i + 3])
     if type(pushed) ~= 'table' then
       if there then moved = moved + 1 end
-      redis.call('HDEL', KEYS[1], tag)
-      redis.call('HDEL', KEYS[5], tag)
-      redis.call('ZREM', KEYS[2], tag)
+      if not foreign then
+        redis.call('HDEL', KEYS[1], tag)
+        redis.call('HDEL', KEYS[5], tag)
+        redis.call('ZREM', KEYS[2], tag)
+      end
       redis.call('HDEL', KEYS[3], tag)
       redis.call('ZREM', KEYS[4], tag)
     end

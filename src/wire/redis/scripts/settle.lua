@@ -2,19 +2,20 @@
 -- results, then settlements. An error (no memory, a key of another type) ends the script before anything is
 -- acknowledged; a server without memory refuses the first write already.
 --
--- KEYS  unacked, unacked_index, leases, lease index, held; none are needed when nothing is settled
--- ARGV  owner, seconds to live of results or "0"
+-- KEYS  unacked, unacked_index, leases, lease index, held, epoch; none are needed when nothing is settled or guarded
+-- ARGV  owner, seconds to live of results or "0", epoch of the deliveries
+--       number of guards, each: tag, token: receipts that are only looked at
 --       number of acknowledgements, each: tag, token
 --       number of moves, each: tag, token, number of writes, the writes
---       number of follow-ups, each: one write
---       number of results, each: key, record, token of the delivery or "0"
+--       number of follow-ups, each: one write, token of the receipt it belongs to or "0"
+--       number of results, each: key, record, token of the receipt it belongs to or "0"
 --       A write is four words: "L" | "R" | "Z" | "H", key, score of Z or field of H, value.
--- Returns the number of receipts that were not ours any more; nothing is done for those, and the results that carry
--- their tokens are not stored: a late writer changes nothing.
+-- Returns the tokens of the receipts to settle that were not ours any more. Nothing is done for those, and what belongs
+-- to them is neither sent nor stored: a late writer changes nothing.
 local ARGV, sub, find = ARGV, string.sub, string.find
 local kAtOnce = 1000  -- arguments of one call, bound by Lua's stack
-local owner, seconds = ARGV[1], ARGV[2]
-local at = 3
+local owner, seconds, epoch = ARGV[1], ARGV[2], ARGV[3]
+local at = 4
 
 local function write(i)
   local kind = ARGV[i]
@@ -26,42 +27,57 @@ end
 
 -- Which receipts are ours.
 local tags, tokens, moves = {}, {}, {}
-local acks = tonumber(ARGV[at])
-for i = 1, acks do
+local guards = tonumber(ARGV[at])
+for i = 1, guards do
   tags[i], tokens[i] = ARGV[at + 2 * i - 1], ARGV[at + 2 * i]
 end
+at = at + 1 + 2 * guards
+local acks = tonumber(ARGV[at])
+for i = 1, acks do
+  tags[guards + i], tokens[guards + i] = ARGV[at + 2 * i - 1], ARGV[at + 2 * i]
+end
 at = at + 1 + 2 * acks
-local count = acks + tonumber(ARGV[at])
+local count = guards + acks + tonumber(ARGV[at])
 at = at + 1
-for i = acks + 1, count do
+for i = guards + acks + 1, count do
   tags[i], tokens[i], moves[i] = ARGV[at], ARGV[at + 1], at + 2
   at = at + 3 + 4 * tonumber(ARGV[at + 2])
 end
-local stale, late, mine, moving = 0, {}, {}, {}
+local stale, late, mine, moving = {}, {}, {}, {}
 if count > 0 then
   local records = redis.call('HMGET', KEYS[3], unpack(tags))
+  local ends = redis.call('ZMSCORE', KEYS[4], unpack(tags))
+  local time = redis.call('TIME')
+  local now = time[1] * 1000000 + time[2]
   local whose = '|' .. owner .. '|'
   for i = 1, count do
     local record, tag, token = records[i], tags[i], tokens[i]
     local held = record and sub(record, 1, #token) == token and sub(record, #token + 1, #token + #whose) == whose
-    if held and moves[i] then
-      -- A Python worker with a shorter visibility timeout may have put it back: then it must not come twice.
-      held = redis.call('HEXISTS', KEYS[1], tag) == 1 or redis.call('HEXISTS', KEYS[5], tag) == 1
+    if held and not (ends[i] and tonumber(ends[i]) >= now) then
+      -- The lease is over. Until somebody takes it the message is still ours; but a Python worker that has taken it
+      -- knows nothing of our records. Only we write what stands behind the envelope without blanks.
+      local stored = redis.call('HGET', KEYS[1], tag)
+      if stored then held = find(stored, '},"","', 1, true) ~= nil
+      else held = redis.call('HEXISTS', KEYS[5], tag) == 1 end
     end
-    if held then
+    if not held then
+      late[token] = true
+      if i > guards then stale[#stale + 1] = token end
+    elseif i > guards then
       mine[#mine + 1] = tag
       if moves[i] then moving[#moving + 1] = moves[i] end
-    else
-      stale = stale + 1
-      late[token] = true
     end
   end
+  -- When the server has lost its data nobody else can have the messages: what came of them is kept.
+  if next(late) and epoch ~= '' and redis.call('GET', KEYS[6]) ~= epoch then late = {} end
 end
 
 -- Follow-ups.
 local follow_ups = tonumber(ARGV[at])
-for i = 1, follow_ups do write(at + 4 * i - 3) end
-at = at + 1 + 4 * follow_ups
+for i = 1, follow_ups do
+  if not late[ARGV[at + 5 * i]] then write(at + 5 * i - 4) end
+end
+at = at + 1 + 5 * follow_ups
 
 -- Results. Celery and Errand write the status first; other writers may not.
 local function status_of(record)
@@ -106,11 +122,9 @@ for _, start in ipairs(moving) do
   for i = 1, tonumber(ARGV[start]) do write(start + 4 * i - 3) end
 end
 if #mine > 0 then
-  local gone = redis.call('HDEL', KEYS[1], unpack(mine))
-  if gone < #mine then gone = gone + redis.call('HDEL', KEYS[5], unpack(mine)) end
+  if redis.call('HDEL', KEYS[1], unpack(mine)) < #mine then redis.call('HDEL', KEYS[5], unpack(mine)) end
   redis.call('ZREM', KEYS[2], unpack(mine))
   redis.call('HDEL', KEYS[3], unpack(mine))
   redis.call('ZREM', KEYS[4], unpack(mine))
-  stale = stale + #mine - gone
 end
 return stale
