@@ -83,6 +83,8 @@ TransportOptions Context::transport() const {
   options.connect_timeout = *settings.duration("broker_connection_timeout");
   options.max_message_bytes = static_cast<std::size_t>(settings.integer("max_message_size"));
   options.result_expires = *settings.duration("result_expires");
+  options.revoke_expires = *settings.duration("revoke_expires");
+  options.max_dead_letters = static_cast<std::size_t>(settings.integer("max_dead_letters"));
   options.priority_steps.clear();
   for (const std::string& step : settings.list("broker_transport_options.priority_steps"))
     options.priority_steps.push_back(std::stoi(step));

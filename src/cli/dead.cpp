@@ -24,15 +24,45 @@ bool is_utf8(std::string_view text) {
   return true;
 }
 
-/// Up to `limit` letters of the queue, oldest first, page by page.
-std::vector<DeadLetter> letters_of(Broker& broker, const std::string& queue, std::size_t limit) {
+/// Which letters are meant, besides by id.
+struct Filter {
+  std::optional<std::string> reason, task, task_id;
+  std::optional<TimePoint> before;
+
+  bool any() const { return reason || task || task_id || before; }
+  bool takes(const DeadLetter& letter) const {
+    return (!reason || letter.reason == *reason) && (!task || letter.task == *task) &&
+           (!task_id || letter.task_id == *task_id) && (!before || letter.last_seen < *before);
+  }
+};
+
+Filter filter_of(const Context& context) {
+  Filter filter;
+  filter.reason = context.args.value("--reason");
+  filter.task = context.args.value("--task");
+  filter.task_id = context.args.value("--task-id");
+  if (const auto age = context.args.value("--older-than")) {
+    const auto duration = core::parse_duration(*age);
+    if (!duration)
+      throw UsageError("--older-than: expected a time such as 90s, 2h or 1d, got " + config::quoted(*age),
+                       context.args.command);
+    filter.before = std::chrono::time_point_cast<Microseconds>(std::chrono::system_clock::now()) - *duration;
+  }
+  return filter;
+}
+
+/// Up to `limit` letters of the queue that the filter takes, oldest first, page by page. What dies meanwhile may be
+/// among them.
+std::vector<DeadLetter> letters_of(Broker& broker, const std::string& queue, const Filter& filter, std::size_t limit) {
   std::vector<DeadLetter> out;
   std::string after;
   while (out.size() < limit) {
-    std::vector<DeadLetter> page = broker.dead_letters(queue, std::min(kPage, limit - out.size()), after);
+    std::vector<DeadLetter> page = broker.dead_letters(queue, kPage, after);
     if (page.empty()) break;
     after = page.back().id;
-    std::move(page.begin(), page.end(), std::back_inserter(out));
+    for (DeadLetter& letter : page) {
+      if (out.size() < limit && filter.takes(letter)) out.push_back(std::move(letter));
+    }
   }
   return out;
 }
@@ -70,10 +100,11 @@ int list(Context& context) {
                        context.args.command);
     limit = static_cast<std::size_t>(*number);
   }
+  const Filter filter = filter_of(context);
   Array document;
   std::vector<std::vector<std::string>> rows;
   for (const std::string& queue : queues_asked(context, *broker)) {
-    for (const DeadLetter& letter : letters_of(*broker, queue, limit - document.size())) {
+    for (const DeadLetter& letter : letters_of(*broker, queue, filter, limit - document.size())) {
       document.emplace_back(letter_to_json(letter));
       rows.push_back({queue, letter.id, letter.reason, letter.task.empty() ? "-" : letter.task,
                       time_text(letter.last_seen).substr(0, 19), letter.detail});
@@ -123,27 +154,32 @@ int show(Context& context) {
 
 using Change = std::size_t (Broker::*)(std::string_view, std::span<const std::string>);
 
-/// All letters that are there now, page by page: what dies meanwhile is not part of it.
-std::vector<std::string> every_id(Broker& broker, const std::string& queue) {
-  std::vector<std::string> ids;
-  std::string after;
-  for (;;) {
-    const auto page = broker.dead_letters(queue, kPage, after);
-    if (page.empty()) return ids;
-    for (const DeadLetter& letter : page) ids.push_back(letter.id);
-    after = ids.back();
-  }
-}
-
 int change(Context& context, Change what, const std::string& verb) {
   const std::string queue = queue_argument(context, context.args.positional("QUEUE"));
   std::vector<std::string> ids = context.args.positionals("ID");
   const bool all = context.args.has("--all");
-  if (ids.empty() && !all) throw UsageError("expected ids, or --all", context.args.command);
-  if (!ids.empty() && all) throw UsageError("expected either ids or --all, got both", context.args.command);
+  const Filter filter = filter_of(context);
+  if (ids.empty() && !all && !filter.any())
+    throw UsageError("expected ids, --all, or which of them: --reason, --task, --task-id, --older-than",
+                     context.args.command);
+  if (!ids.empty() && (all || filter.any()))
+    throw UsageError("expected either ids, or --all or a choice, got both", context.args.command);
   const auto broker = context.broker();
-  if (all) ids = every_id(*broker, queue);
-  const std::size_t done = ids.empty() ? 0 : ((*broker).*what)(queue, ids);
+  if (ids.empty()) {
+    std::string after;
+    for (;;) {
+      const std::vector<DeadLetter> page = broker->dead_letters(queue, kPage, after);
+      if (page.empty()) break;
+      after = page.back().id;
+      for (const DeadLetter& letter : page) {
+        if (filter.takes(letter)) ids.push_back(letter.id);
+      }
+    }
+  }
+  std::size_t done = 0;
+  for (std::size_t at = 0; at < ids.size(); at += kPage) {
+    done += ((*broker).*what)(queue, std::span(ids).subspan(at, std::min(kPage, ids.size() - at)));
+  }
   context.out.result(Value::object({{"queue", queue}, {verb, done}, {"not_found", ids.size() - done}}));
   context.out.line(verb + " " + std::to_string(done) + " of " + std::to_string(ids.size()));
   return done == ids.size() ? 0 : 1;
@@ -160,10 +196,14 @@ const Command dead_list_command{
     .name = "dead list",
     .summary = "list messages that could not be run",
     .description =
-        "Oldest first. Reasons: UNKNOWN_TASK, UNDECODABLE, CONTENT_DISALLOWED, REJECTED, WORKER_LOST, MAX_DELIVERIES "
-        "and others; DETAIL says it in words.",
+        "Oldest first. Reasons: UNKNOWN_TASK, UNDECODABLE, CONTENT_DISALLOWED, REJECTED, CRASH_LIMIT, DELIVERY_LIMIT, "
+        "ID_CONFLICT, COMMIT_REFUSED and others; DETAIL says it in words.",
     .positionals = {{"QUEUE", "only of this queue", false}},
-    .options = {{.names = "--limit", .metavar = "N", .doc = "At most so many. Default: 1000."}},
+    .options = {{.names = "--limit", .metavar = "N", .doc = "At most so many. Default: 1000."},
+                {.names = "--reason", .metavar = "CODE", .doc = "Only with this reason."},
+                {.names = "--task", .metavar = "NAME", .doc = "Only of this task."},
+                {.names = "--task-id", .metavar = "ID", .doc = "Only with this task id."},
+                {.names = "--older-than", .metavar = "TIME", .doc = "Only those that died longer ago: 90s, 2h, 1d."}},
     .examples = {{"errand dead list media", ""}},
     .run = list};
 
@@ -179,18 +219,28 @@ const Command dead_show_command{
 const Command dead_requeue_command{
     .name = "dead requeue",
     .summary = "put dead letters back on their queue, byte for byte",
-    .description = "The exit code is 1 when an id was not found.",
+    .description = "By id, all, or those that every choice given takes. The exit code is 1 when an id was not found.",
     .positionals = {{"QUEUE", "the queue they died in"}, {"ID", "ids, from errand dead list", false, true}},
-    .options = {{.names = "--all", .doc = "All that are there now."}},
-    .examples = {{"errand dead requeue media 17 18", ""}},
+    .options = {{.names = "--all", .doc = "All that are there now."},
+                {.names = "--reason", .metavar = "CODE", .doc = "Only with this reason."},
+                {.names = "--task", .metavar = "NAME", .doc = "Only of this task."},
+                {.names = "--task-id", .metavar = "ID", .doc = "Only with this task id."},
+                {.names = "--older-than", .metavar = "TIME", .doc = "Only those that died longer ago: 90s, 2h, 1d."}},
+    .examples = {{"errand dead requeue media 17 18", ""},
+                 {"errand dead requeue media --reason UNKNOWN_TASK",
+                  "after the worker that knows the task was started"}},
     .run = requeue};
 
 const Command dead_drop_command{
     .name = "dead drop",
     .summary = "delete dead letters for good",
-    .description = "The exit code is 1 when an id was not found.",
+    .description = "By id, all, or those that every choice given takes. The exit code is 1 when an id was not found.",
     .positionals = {{"QUEUE", "the queue they died in"}, {"ID", "ids, from errand dead list", false, true}},
-    .options = {{.names = "--all", .doc = "All that are there now."}},
+    .options = {{.names = "--all", .doc = "All that are there now."},
+                {.names = "--reason", .metavar = "CODE", .doc = "Only with this reason."},
+                {.names = "--task", .metavar = "NAME", .doc = "Only of this task."},
+                {.names = "--task-id", .metavar = "ID", .doc = "Only with this task id."},
+                {.names = "--older-than", .metavar = "TIME", .doc = "Only those that died longer ago: 90s, 2h, 1d."}},
     .examples = {{"errand dead drop media 17", ""}},
     .run = drop};
 

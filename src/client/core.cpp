@@ -72,7 +72,11 @@ std::optional<TaskResult> Core::await(TaskIdView task, Deadline deadline) {
 
 void Core::revoke(std::span<const TaskId> ids, bool terminate, std::string_view signal) {
   if (ids.empty()) return;
-  if (!publisher().traits().fanout) {
+  const BrokerTraits traits = publisher().traits();
+  // Written down first: whoever misses the broadcast, because it starts later or is cut off, finds it there.
+  if (traits.keeps_revokes) publisher().revoke(ids);
+  if (!traits.fanout && traits.keeps_revokes && !terminate) return;
+  if (!traits.fanout) {
     throw Error({.kind = ErrorKind::unsupported,
                  .operation = "revoke",
                  .subject = ids.front(),

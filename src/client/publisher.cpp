@@ -175,6 +175,16 @@ void Publisher::publish(std::span<const Envelope> envelopes, const std::set<std:
   ERRAND_FAILPOINT("pub.after_confirm");
 }
 
+void Publisher::revoke(std::span<const TaskId> ids) {
+  const Turn turn(*this, now() + options_.publish_timeout, true);
+  try {
+    opened().revoke(ids);
+  } catch (const Error& error) {
+    if (error.retryable() || error.kind() == ErrorKind::in_doubt) note_failure(error.kind() != ErrorKind::overloaded);
+    throw;
+  }
+}
+
 void Publisher::broadcast(const Envelope& envelope) {
   const Turn turn(*this, now() + options_.publish_timeout, true);
   try {

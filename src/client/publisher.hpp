@@ -31,6 +31,8 @@ class Publisher {
   void publish(std::span<const Envelope> envelopes, const std::set<std::string>& queues);
   /// Sends to everybody subscribed, once.
   void broadcast(const Envelope& envelope);
+  /// As Broker::revoke.
+  void revoke(std::span<const TaskId> ids);
 
  private:
   class Turn;

@@ -54,6 +54,27 @@ constexpr auto kTable = std::to_array<Setting>({
      .fallback = "true",
      .doc = "Keep the task's name, arguments, worker and queue with the result."},
     {.group = "Broker and results",
+     .name = "revoke_expires",
+     .type = Type::duration,
+     .fallback = "30d",
+     .doc =
+         "How long the broker remembers a revoked task; one that waits for a later time starts after all. At most the "
+         "last 50000 are kept.",
+     .least = kSecond,
+     .most = kYear,
+     .bare = kSecond,
+     .celery = false},
+    {.group = "Broker and results",
+     .name = "max_dead_letters",
+     .type = Type::integer,
+     .fallback = "100000",
+     .doc = "Dead letters of one queue. Beyond it nothing is dropped: what cannot run waits in its queue, comes again "
+            "every "
+            "minute, and the worker's log says so, until some were requeued or dropped.",
+     .least = 1,
+     .most = 100'000'000,
+     .celery = false},
+    {.group = "Broker and results",
      .name = "max_message_size",
      .type = Type::size,
      .fallback = "16MiB",
