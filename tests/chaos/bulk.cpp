@@ -174,11 +174,15 @@ class Count {
     out_.executions += 1;
     out_.by_worker[std::string(line.who.substr(0, line.who.find('-')))] += 1;
     // Began again: only after the worker that had it was lost.
-    if (one->begins > 0 && !lost_between(*one, line.at_us)) {
-      name(out_.stolen, std::string(line.id) + ": began at " + std::to_string(one->begun_us) + " with " +
-                            names_[one->who] +
-                            (one->ended_us != 0 ? ", ended at " + std::to_string(one->ended_us) : ", not ended") +
-                            ", again at " + std::to_string(line.at_us) + " with " + std::string(line.who));
+    if (one->begins > 0) {
+      if (const Loss* loss = lost_between(*one, line.at_us)) {
+        out_.recoveries_us[loss->fault].push_back(line.at_us - loss->from_us);
+      } else {
+        name(out_.stolen, std::string(line.id) + ": began at " + std::to_string(one->begun_us) + " with " +
+                              names_[one->who] +
+                              (one->ended_us != 0 ? ", ended at " + std::to_string(one->ended_us) : ", not ended") +
+                              ", again at " + std::to_string(line.at_us) + " with " + std::string(line.who));
+      }
     }
     one->begins += 1;
     one->begun_us = line.at_us;
@@ -187,12 +191,16 @@ class Count {
     out_.most_begins = std::max<std::int64_t>(out_.most_begins, one->begins);
   }
 
-  bool lost_between(const Life& life, std::int64_t until_us) const {
+  // The loss that excuses beginning again; nullptr: there is none.
+  const Loss* lost_between(const Life& life, std::int64_t until_us) const {
     const auto within = [&](const Loss& loss) { return loss.from_us <= until_us && loss.until_us >= life.begun_us; };
     const std::vector<Loss>& own = losses_[life.who];
-    if (std::any_of(own.begin(), own.end(), within)) return true;
+    if (const auto found = std::find_if(own.begin(), own.end(), within); found != own.end()) return &*found;
     const auto all = numbers_.find("*");
-    return all != numbers_.end() && std::any_of(losses_[all->second].begin(), losses_[all->second].end(), within);
+    if (all == numbers_.end()) return nullptr;
+    const std::vector<Loss>& everybody = losses_[all->second];
+    const auto found = std::find_if(everybody.begin(), everybody.end(), within);
+    return found == everybody.end() ? nullptr : &*found;
   }
 
   void count(std::uint32_t producer) {

@@ -36,6 +36,7 @@ void add_bulk_tasks(Registry& registry, Ledger& ledger);
 struct Loss {
   std::int64_t from_us = 0;
   std::int64_t until_us = std::numeric_limits<std::int64_t>::max();
+  std::string fault{};  ///< what it was
 };
 using Losses = std::multimap<std::string, Loss>;
 
@@ -45,6 +46,8 @@ struct BulkVerdict {
   std::uint64_t repeated = 0;   ///< began more than once, after a loss
   std::vector<std::string> lost, unexpected, stolen;
   std::int64_t most_begins = 0;
+  std::map<std::string, std::vector<std::int64_t>>
+      recoveries_us;                               ///< by fault: from it to the next beginning of what it took
   std::map<std::string, std::uint64_t> by_worker;  ///< executions by kind of worker: its name up to the first '-'
 };
 

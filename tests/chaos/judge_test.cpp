@@ -188,5 +188,5 @@ TEST_CASE("the bulk judge tells lost, unexpected and stolen from what a loss exc
   CHECK(court.verdict({{"w-0", {.from_us = 50, .until_us = 60}}}).stolen.size() == 1);
   CHECK(court.verdict({{"w-1", {.from_us = 200}}}).stolen.size() == 1);
   court.stored = true;
-  CHECK(court.verdict().lost.size() == 4);  // and none has a stored success
+  CHECK(court.verdict().lost.size() == 5);  // and none has a stored success
 }

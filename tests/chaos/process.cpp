@@ -8,7 +8,9 @@
 #include <cerrno>
 #include <csignal>
 #include <cstdlib>
+#include <filesystem>
 #include <fstream>
+#include <iterator>
 #include <system_error>
 #include <utility>
 
@@ -101,6 +103,12 @@ std::int64_t Process::resident_kib() const {
   std::int64_t size = 0, resident = 0;
   file >> size >> resident;
   return resident * (sysconf(_SC_PAGESIZE) / 1024);
+}
+
+std::size_t Process::open_files() const {
+  std::error_code gone;
+  const std::filesystem::directory_iterator folder("/proc/" + std::to_string(pid_) + "/fd", gone);
+  return gone ? 0 : static_cast<std::size_t>(std::distance(begin(folder), end(folder)));
 }
 
 }  // namespace errand::chaos

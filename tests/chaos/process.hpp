@@ -32,6 +32,8 @@ class Process {
   bool running() { return !wait(Deadline::now()); }
   /// Its resident memory now, in KiB; 0 when it is gone.
   std::int64_t resident_kib() const;
+  /// How many files it has open; 0 when it is gone.
+  std::size_t open_files() const;
 
  private:
   void release() noexcept;

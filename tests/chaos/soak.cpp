@@ -26,6 +26,7 @@ constexpr Milliseconds kSampleEvery{500};
 constexpr int kQuietLooks = 4;  // looks in a row that found nothing left
 constexpr std::chrono::seconds kStopPatience{60};
 constexpr std::size_t kMostBreaks = 50;
+constexpr std::chrono::seconds kStartPatience{15};
 
 struct Slot {
   std::string kind;  ///< "native0": the name of its instances up to the dash
@@ -34,6 +35,7 @@ struct Slot {
   Process process;
   std::string name;
   bool stopped = false;
+  std::chrono::steady_clock::time_point started = std::chrono::steady_clock::now();
 };
 
 class Soak {
@@ -86,6 +88,12 @@ class Soak {
     slot.generation += 1;
     slot.name = slot.kind + "-" + std::to_string(slot.generation);
     slot.process = stage_.start_worker(slot.name, slot.python);
+    slot.started = Clock::now();
+  }
+
+  // One that starts while the server is away says so and ends; whoever runs it starts it again.
+  bool may_have_found_no_server(const Slot& slot) const {
+    return server_at_ && slot.started + kStartPatience > Clock::now() && *server_at_ + kStartPatience > slot.started;
   }
 
   // Until every producer is done and nothing waits in the queue, or the time is over.
@@ -103,8 +111,10 @@ class Soak {
         if (next_fault < now) next_fault = now;
       }
       if (look_at <= now && producers_done()) {
-        look_at = now + kLookEvery;
-        if (over || (options_.heal_after_ms == 0 && waiting() == std::size_t{0})) return;
+        const bool empty = options_.heal_after_ms == 0 && waiting() == std::size_t{0};
+        if (over || empty) return;
+        // Counting a million messages takes a while: not more than a tenth of the time.
+        look_at = Clock::now() + std::max<Clock::duration>(kLookEvery, (Clock::now() - now) * 10);
       }
       poll(nullptr, 0, kTickMs);  // polls for what is due
     }
@@ -119,13 +129,15 @@ class Soak {
       one = heals_.erase(one);
     }
     for (Slot& slot : slots_) {
-      if (const auto status = slot.process.wait(Deadline::now())) {
+      const auto status = slot.process.wait(Deadline::now());
+      if (!status || (may_have_found_no_server(slot) && !stage_.has_server())) continue;
+      if (!may_have_found_no_server(slot)) {
         broken("I23 " + slot.name + " ended by itself: " +
                (WIFSIGNALED(*status) ? "signal " + std::to_string(WTERMSIG(*status))
                                      : "status " + std::to_string(WEXITSTATUS(*status))));
-        losses_.emplace(slot.name, Loss{.from_us = wall_us()});
-        restart(slot);
       }
+      losses_.emplace(slot.name, Loss{.from_us = wall_us(), .fault = "ended"});
+      restart(slot);
     }
     if (sample_at_ <= now) {
       sample_at_ = now + kSampleEvery;
@@ -135,7 +147,9 @@ class Soak {
 
   void sample() {
     for (const Slot& slot : slots_) {
-      if (!slot.python) peak_kib_ = std::max(peak_kib_, slot.process.resident_kib());
+      if (slot.python) continue;
+      peak_kib_ = std::max(peak_kib_, slot.process.resident_kib());
+      peak_files_ = std::max(peak_files_, slot.process.open_files());
     }
     if (slots_.empty() || slots_.front().python) return;
     memory_.emplace_back(since(begin_), slots_.front().process.resident_kib());
@@ -149,7 +163,7 @@ class Soak {
     Slot& slot = slots_[fault.victim];
     if (fault.kind == "kill") {
       if (slot.stopped) return;
-      losses_.emplace(slot.name, Loss{.from_us = wall_us()});
+      losses_.emplace(slot.name, Loss{.from_us = wall_us(), .fault = "kill"});
       slot.process.signal(SIGKILL);
       slot.process.wait(Deadline::never());
       restart(slot);
@@ -163,21 +177,24 @@ class Soak {
       heal_later(fault.lasts_ms, [this, &slot, name, from] {
         slot.process.signal(SIGCONT);
         slot.stopped = false;
-        losses_.emplace(name, Loss{.from_us = from, .until_us = wall_us() + options_.lease_ms * 1000});
+        losses_.emplace(name, Loss{.from_us = from, .until_us = wall_us() + options_.lease_ms * 1000, .fault = "stop"});
       });
     } else if (fault.kind == "server") {
       if (!stage_.has_server()) return;
       const std::int64_t from = wall_us();
       stage_.stop_server(SIGKILL);
+      server_at_ = Clock::now();
       heal_later(fault.lasts_ms, [this, from] {
         stage_.start_server();
-        losses_.emplace("*", Loss{.from_us = from, .until_us = wall_us() + options_.lease_ms * 1000});
+        server_at_ = Clock::now();
+        losses_.emplace("*",
+                        Loss{.from_us = from, .until_us = wall_us() + options_.lease_ms * 1000, .fault = "server"});
       });
     } else if (fault.kind == "clients") {
       if (!stage_.has_server()) return;
       const std::int64_t from = wall_us();
       stage_.kill_clients();
-      losses_.emplace("*", Loss{.from_us = from, .until_us = wall_us() + options_.lease_ms * 1000});
+      losses_.emplace("*", Loss{.from_us = from, .until_us = wall_us() + options_.lease_ms * 1000, .fault = "clients"});
     } else if (fault.kind == "disk") {
       if (full_) return;
       full_ = true;
@@ -186,7 +203,7 @@ class Soak {
       heal_later(fault.lasts_ms, [this, from] {
         stage_.free_disk();
         full_ = false;
-        losses_.emplace("*", Loss{.from_us = from, .until_us = wall_us() + options_.lease_ms * 1000});
+        losses_.emplace("*", Loss{.from_us = from, .until_us = wall_us() + options_.lease_ms * 1000, .fault = "disk"});
       });
     }
     injected_[fault.kind] += 1;
@@ -278,6 +295,13 @@ class Soak {
                      : std::optional(100.0 * static_cast<double>(end - warm) / static_cast<double>(warm));
   }
 
+  static Value percentiles(std::vector<std::int64_t> times) {
+    std::sort(times.begin(), times.end());
+    const auto at = [&](std::size_t percent) { return times[(times.size() - 1) * percent / 100] / 1000; };
+    return Value(
+        Object{{"count", static_cast<std::int64_t>(times.size())}, {"p50", at(50)}, {"p99", at(99)}, {"max", at(100)}});
+  }
+
   static Value list(const std::vector<std::string>& texts) {
     Array out;
     for (const std::string& text : texts) out.emplace_back(text);
@@ -301,7 +325,8 @@ class Soak {
     if (options_.flat_percent > 0 && grown && *grown > static_cast<double>(options_.flat_percent)) {
       broken("I13 the resident memory of a worker grew by " + std::to_string(*grown) + " %");
     }
-    Object faults, by_worker;
+    Object faults, by_worker, recovery;
+    for (const auto& [fault, times] : seen.recoveries_us) recovery.set(fault, percentiles(times));
     for (const auto& [kind, count] : injected_) faults.set(kind, static_cast<std::int64_t>(count));
     for (const auto& [kind, count] : seen.by_worker) by_worker.set(kind, static_cast<std::int64_t>(count));
     Array memory;
@@ -319,12 +344,14 @@ class Soak {
                   {"repeated_after_a_loss", static_cast<std::int64_t>(seen.repeated)},
                   {"most_executions_of_one", seen.most_begins},
                   {"faults", Value(std::move(faults))},
+                  {"recovery_ms", Value(std::move(recovery))},
                   {"lost", static_cast<std::int64_t>(seen.lost.size())},
                   {"unexpected", static_cast<std::int64_t>(seen.unexpected.size())},
                   {"stolen", static_cast<std::int64_t>(seen.stolen.size())},
                   {"breaks", list(breaks_)},
                   {"seconds_to_drain", recovery_seconds_},
                   {"peak_rss_kib", peak_kib_},
+                  {"peak_files", static_cast<std::int64_t>(peak_files_)},
                   {"rss_kib", Value(std::move(memory))},
                   {"rss_growth_percent", grown ? Value(*grown) : Value()}};
   }
@@ -345,6 +372,8 @@ class Soak {
   Clock::time_point sample_at_{};
   std::unique_ptr<Broker> broker_;
   std::int64_t peak_kib_ = 0;
+  std::size_t peak_files_ = 0;
+  std::optional<Clock::time_point> server_at_;  // when it last went or came
   double recovery_seconds_ = 0;
   bool full_ = false;
   bool producer_failed_ = false;

@@ -44,7 +44,7 @@ def test_a_misspelt_fail_point_is_refused_at_the_start_and_names_the_valid_ones(
 def test_F144_an_error_while_the_configuration_is_read_again_changes_nothing(tmp_path):
     worker = start(tmp_path, "reload.parse:error=unavailable")
     try:
-        wait_for(lambda: "worker.ready" in worker.log.read_text(), "ready", 30)
+        wait_for(lambda: "worker ready" in worker.log.read_text(), "ready", 30)
         worker.send_signal(signal.SIGHUP)
         wait_for(lambda: "configuration not changed" in worker.log.read_text(), "the error is told", 30)
         worker.send_signal(signal.SIGHUP)
@@ -60,7 +60,7 @@ def test_F144_an_error_while_the_configuration_is_read_again_changes_nothing(tmp
 def test_a_fail_point_ends_the_process_and_says_so_in_its_log(tmp_path, action, status):
     worker = start(tmp_path, f"reload.parse:{action}:2")
     try:
-        wait_for(lambda: "worker.ready" in worker.log.read_text(), "ready", 30)
+        wait_for(lambda: "worker ready" in worker.log.read_text(), "ready", 30)
         worker.send_signal(signal.SIGHUP)
         wait_for(lambda: "configuration read again" in worker.log.read_text(), "the first one passes", 30)
         assert worker.poll() is None
