@@ -2,11 +2,15 @@
 
 #include <errand/error.hpp>
 
+#include <dirent.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
+#include <algorithm>
 #include <cerrno>
 #include <cstdint>
+#include <cstdlib>
 #include <cstring>
+#include <vector>
 
 namespace errand::core {
 
@@ -30,6 +34,20 @@ void EventFd::signal() noexcept {
 bool EventFd::clear() noexcept {
   std::uint64_t count = 0;
   return read(fd_.get(), &count, sizeof count) == static_cast<ssize_t>(sizeof count);
+}
+
+void close_others(std::initializer_list<int> kept) {
+  std::vector<int> open;
+  if (DIR* folder = opendir("/proc/self/fd")) {
+    while (const dirent* entry = readdir(folder)) {
+      const int fd = std::atoi(entry->d_name);
+      if (fd > 2 && fd != dirfd(folder)) open.push_back(fd);
+    }
+    closedir(folder);
+  }
+  for (const int fd : open) {
+    if (std::find(kept.begin(), kept.end(), fd) == kept.end()) close(fd);
+  }
 }
 
 }  // namespace errand::core

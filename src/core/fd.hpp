@@ -1,6 +1,7 @@
 #pragma once
 // Owned file descriptors, and the eventfd that threads wake each other with.
 
+#include <initializer_list>
 #include <utility>
 
 namespace errand::core {
@@ -38,5 +39,8 @@ class EventFd {
  private:
   UniqueFd fd_;
 };
+
+/// Closes every descriptor of this process from 3 on that is not named.
+void close_others(std::initializer_list<int> kept);
 
 }  // namespace errand::core
