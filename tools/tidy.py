@@ -41,7 +41,7 @@ THIRD_PARTY = {
 # Headers of the C library and the kernel; everything with no dot and no slash is C++'s own.
 SYSTEM = re.compile(
     r"^(sys|netinet|arpa|linux|net)/|^(unistd|fcntl|signal|poll|netdb|dlfcn|pthread|termios|errno|pwd|grp|spawn|sched|"
-    r"time|dirent|stdio|stdlib|string|limits|syslog|execinfo|cxxabi|glob|fnmatch|getopt|endian|ucontext|langinfo|locale)\.h$")
+    r"time|dirent|stdio|stdlib|string|limits|syslog|execinfo|cxxabi|glob|fnmatch|getopt|endian|ucontext|langinfo|locale|elf|link|unwind)\.h$")
 CXX_STANDARD = re.compile(r"^[a-z_]+$")
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^">]+)[">]')
 SLEEP = re.compile(r"\b(sleep_for|sleep_until|usleep|nanosleep|time\.sleep|asyncio\.sleep)\s*\(|(?<![\w.])sleep\s*\(\d")

@@ -1,6 +1,7 @@
 #pragma once
 // TaskContext: what a running task knows and may do besides computing. Celery's `self` and `self.request`.
 
+#include <errand/limits.hpp>
 #include <errand/message.hpp>
 #include <errand/signature.hpp>
 
@@ -38,6 +39,7 @@ class TaskContext {
     int priority = 0;
     std::optional<TimePoint> eta, expires;
     std::optional<Milliseconds> time_limit, soft_time_limit;
+    ResourceLimits limits;
     Object headers;  ///< the message's own headers, custom ones included
     Object properties;
   };

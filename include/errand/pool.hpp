@@ -14,16 +14,18 @@ namespace errand {
 
 /// One attempt to run one message. Moved to where it runs.
 struct Execution {
-  std::uint64_t run = 0;              ///< unique within the worker's life; names this attempt in pool messages
+  std::uint64_t run = 0;  ///< unique within the worker's life; names this attempt in pool messages
   TaskId id;
-  std::string task;                   ///< registered name
-  std::shared_ptr<const Message> message;  ///< whole: headers for the context, body still encoded; shared with the engine
-  Route route;                        ///< delivery_info
+  std::string task;  ///< registered name
+  std::shared_ptr<const Message>
+      message;  ///< whole: headers for the context, body still encoded; shared with the engine
+  Route route;  ///< delivery_info
   std::string queue;
   bool redelivered = false;
   std::uint32_t retries = 0;
   std::optional<Milliseconds> soft_time_limit;
   std::optional<Milliseconds> time_limit;
+  ResourceLimits limits;  ///< kept by prefork
   /// Set: do not run the body. The attempt already ended so outside the task (process lost, hard limit); finish it
   /// where tasks run: failure hooks, errbacks, chord. The outcome's kind is then `failure`.
   std::shared_ptr<const Failure> finish_failure;
@@ -33,24 +35,25 @@ struct Execution {
 struct Outcome {
   enum class Kind {
     success,
-    failure,      ///< final: thrown and no retry applies
-    retry,        ///< asks to run again; the engine decides whether it may
-    reject,       ///< Reject without requeue
-    requeue,      ///< Reject with requeue
+    failure,  ///< final: thrown and no retry applies
+    retry,    ///< asks to run again; the engine decides whether it may
+    reject,   ///< Reject without requeue
+    requeue,  ///< Reject with requeue
     ignore,
-    lost,         ///< the process that ran it died
-    timed_out,    ///< hard limit
-    cancelled,    ///< stopped after a revoke
+    lost,       ///< the process that ran it died
+    timed_out,  ///< hard limit
+    cancelled,  ///< stopped after a revoke
   };
   std::uint64_t run = 0;
   Kind kind = Kind::success;
-  std::string result_json = "null";   ///< success: the value; else the exception object {"exc_type","exc_message","exc_module"}
+  std::string result_json =
+      "null";  ///< success: the value; else the exception object {"exc_type","exc_message","exc_module"}
   std::string traceback;
-  std::string error_text;             ///< "ValueError: no such size", for logs
+  std::string error_text;                               ///< "ValueError: no such size", for logs
   std::string error_type, error_message, error_module;  ///< its parts
-  std::vector<Envelope> follow_ups;   ///< sent by the task, its callbacks, next chain step or errbacks
+  std::vector<Envelope> follow_ups;  ///< sent by the task, its callbacks, next chain step or errbacks
   std::string children_json = "[]";
-  std::string chord_json;             ///< embed.chord, raw, when the message is a chord member
+  std::string chord_json;  ///< embed.chord, raw, when the message is a chord member
   /// Chords among the follow-ups: announced (ResultBackend::set_chord_size) before the envelopes leave.
   struct ChordSize {
     std::string group;
@@ -67,7 +70,7 @@ struct Outcome {
   };
   std::vector<NeverRun> never_run;
   // retry:
-  std::optional<Milliseconds> wait;   ///< already drawn from the policy
+  std::optional<Milliseconds> wait;  ///< already drawn from the policy
   std::optional<TimePoint> eta;
   std::string retry_queue;
   // measured where it ran:
@@ -76,7 +79,9 @@ struct Outcome {
   std::optional<Milliseconds> limit;  ///< timed_out: the hard limit that passed
   int exit_signal = 0;                ///< lost: the signal, 0 if it exited
   int exit_status = 0;
-  std::string args_json, kwargs_json; ///< filled when the worker asked for extended results
+  std::string evidence;                ///< lost, timed_out: where and how, in one line; `traceback` has the long form
+  std::string exceeded;                ///< lost: the resource limit that it was ended for, "memory_limit = 64MiB"
+  std::string args_json, kwargs_json;  ///< filled when the worker asked for extended results
 };
 
 /// Progress of a running task: update_state. Coalesced by the pool to the last per task.
@@ -102,13 +107,13 @@ class PoolSink {
 
 struct PoolOptions {
   std::size_t concurrency = 1;
-  std::size_t max_tasks_per_child = 0;        ///< 0: no limit
-  std::size_t max_memory_per_child_kib = 0;   ///< 0: no limit
-  std::size_t pipeline = 16;                  ///< most executions handed to one child at a time
+  std::size_t max_tasks_per_child = 0;       ///< 0: no limit
+  std::size_t max_memory_per_child_kib = 0;  ///< 0: no limit
+  std::size_t pipeline = 16;                 ///< most executions handed to one child at a time
   bool extended_results = false;
-  bool typed_json = true;                     ///< may results hold kombu's typed values
-  std::size_t max_result_bytes = 16u << 20;   ///< a larger result becomes a failure RESULT_TOO_LARGE
-  std::string hostname;                       ///< node name, for the context
+  bool typed_json = true;                    ///< may results hold kombu's typed values
+  std::size_t max_result_bytes = 16u << 20;  ///< a larger result becomes a failure RESULT_TOO_LARGE
+  std::string hostname;                      ///< node name, for the context
 };
 
 /// Used by one thread, except that it calls the sink from its own.

@@ -6,6 +6,7 @@
 //                {.queue = "media", .retry_on = {errand::retry_on<NetworkError>(RetryPolicy::exponential(1s, 10min,
 //                5))}});
 
+#include <errand/limits.hpp>
 #include <errand/retry.hpp>
 #include <errand/signature.hpp>
 #include <errand/task.hpp>
@@ -90,6 +91,7 @@ struct TaskOptions {
   RetryPolicy retry = RetryPolicy::none();  ///< for errors no rule in `retry_on` names; none: they fail at once
   std::vector<RetryRule> retry_on{};        ///< by error class; the first that matches wins
   std::optional<Milliseconds> expires{};    ///< default for callers that link this definition
+  ResourceLimits limits{};                  ///< memory, processor time, files, processes; of the pool prefork
   std::string description{};
 };
 

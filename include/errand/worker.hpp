@@ -43,6 +43,7 @@ struct WorkerOptions {
   std::size_t max_memory_per_child_kib = 0;
   std::optional<Milliseconds> time_limit{};  ///< for tasks and messages that name none
   std::optional<Milliseconds> soft_time_limit{};
+  ResourceLimits limits{};  ///< for tasks that name none; kept by prefork
   bool result_extended = true;
   bool store_errors_even_if_ignored = false;
   std::optional<bool> typed_json{};  ///< unset: on unless Python may read the queue

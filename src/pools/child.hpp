@@ -1,17 +1,11 @@
 #pragma once
-// The process that runs task bodies: one thread runs them, one talks to the supervisor.
+// The process that runs task bodies: one thread runs them, one talks to the supervisor. After each task it makes sure
+// that nothing the task has started goes on, and that the process is as it was; else it ends and is replaced.
 
+#include "pools/page.hpp"
 #include "pools/runner.hpp"
 
-#include <atomic>
-#include <cstdint>
-
 namespace errand::pools {
-
-/// A page shared with the supervisor: what runs at this moment, readable even after the process has died.
-struct ChildPage {
-  std::atomic<std::uint64_t> running{0};
-};
 
 struct ChildFds {
   int socket = -1;

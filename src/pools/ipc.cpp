@@ -53,18 +53,33 @@ class Writer {
   void put(const Value& value) {
     put(static_cast<std::uint8_t>(value.kind()));
     switch (value.kind()) {
-      case Value::Kind::null: break;
-      case Value::Kind::boolean: put(value.as_bool()); break;
-      case Value::Kind::integer: put(value.as_integer()); break;
-      case Value::Kind::big_integer: put(value.as_big_integer().digits); break;
-      case Value::Kind::number: put(value.as_number()); break;
-      case Value::Kind::text: put(value.as_text()); break;
-      case Value::Kind::bytes: put(value.as_bytes().data); break;
+      case Value::Kind::null:
+        break;
+      case Value::Kind::boolean:
+        put(value.as_bool());
+        break;
+      case Value::Kind::integer:
+        put(value.as_integer());
+        break;
+      case Value::Kind::big_integer:
+        put(value.as_big_integer().digits);
+        break;
+      case Value::Kind::number:
+        put(value.as_number());
+        break;
+      case Value::Kind::text:
+        put(value.as_text());
+        break;
+      case Value::Kind::bytes:
+        put(value.as_bytes().data);
+        break;
       case Value::Kind::array:
         put(static_cast<std::uint32_t>(value.as_array().size()));
         for (const Value& item : value.as_array()) put(item);
         break;
-      case Value::Kind::object: put(value.as_object()); break;
+      case Value::Kind::object:
+        put(value.as_object());
+        break;
     }
   }
   void put(const Message& message) {
@@ -130,7 +145,9 @@ class Reader {
  private:
   std::string_view take(std::size_t size) {
     if (size > bytes_.size()) {
-      throw Error({.kind = ErrorKind::bug, .operation = "pool.ipc", .detail = "a frame between supervisor and child is cut short"});
+      throw Error({.kind = ErrorKind::bug,
+                   .operation = "pool.ipc",
+                   .detail = "a frame between supervisor and child is cut short"});
     }
     const std::string_view taken = bytes_.substr(0, size);
     bytes_.remove_prefix(size);
@@ -138,19 +155,27 @@ class Reader {
   }
   Value value() {
     switch (static_cast<Value::Kind>(get<std::uint8_t>())) {
-      case Value::Kind::null: return Value();
-      case Value::Kind::boolean: return Value(get<bool>());
-      case Value::Kind::integer: return Value(static_cast<long long>(get<std::int64_t>()));
-      case Value::Kind::big_integer: return Value(BigInteger{get<std::string>()});
-      case Value::Kind::number: return Value(get<double>());
-      case Value::Kind::text: return Value(get<std::string>());
-      case Value::Kind::bytes: return Value(Bytes{get<std::string>()});
+      case Value::Kind::null:
+        return Value();
+      case Value::Kind::boolean:
+        return Value(get<bool>());
+      case Value::Kind::integer:
+        return Value(static_cast<long long>(get<std::int64_t>()));
+      case Value::Kind::big_integer:
+        return Value(BigInteger{get<std::string>()});
+      case Value::Kind::number:
+        return Value(get<double>());
+      case Value::Kind::text:
+        return Value(get<std::string>());
+      case Value::Kind::bytes:
+        return Value(Bytes{get<std::string>()});
       case Value::Kind::array: {
         Array items;
         for (auto left = get<std::uint32_t>(); left > 0; --left) items.push_back(value());
         return Value(std::move(items));
       }
-      case Value::Kind::object: return Value(get<Object>());
+      case Value::Kind::object:
+        return Value(get<Object>());
     }
     throw Error({.kind = ErrorKind::bug, .operation = "pool.ipc", .detail = "a value of unknown kind in a frame"});
   }
@@ -171,6 +196,15 @@ void append_run(std::string& out, const Execution& e) {
   w.put(e.retries);
   w.put(e.soft_time_limit);
   w.put(e.time_limit);
+  w.put(e.limits.any());
+  if (e.limits.any()) {
+    w.put(e.limits.memory);
+    w.put(e.limits.cpu_time);
+    w.put(e.limits.file_size);
+    w.put(e.limits.disk);
+    w.put(e.limits.open_files);
+    w.put(e.limits.processes);
+  }
   w.put(e.finish_failure != nullptr);
   if (e.finish_failure) {
     w.put(e.finish_failure->type);
@@ -192,6 +226,14 @@ Execution read_run(std::string_view payload) {
   e.retries = r.get<std::uint32_t>();
   e.soft_time_limit = r.maybe<Milliseconds>();
   e.time_limit = r.maybe<Milliseconds>();
+  if (r.get<bool>()) {
+    e.limits.memory = r.maybe<std::uint64_t>();
+    e.limits.cpu_time = r.maybe<Milliseconds>();
+    e.limits.file_size = r.maybe<std::uint64_t>();
+    e.limits.disk = r.maybe<std::uint64_t>();
+    e.limits.open_files = r.maybe<std::uint32_t>();
+    e.limits.processes = r.maybe<std::uint32_t>();
+  }
   if (r.get<bool>()) {
     Failure failure;
     failure.type = r.get<std::string>();
@@ -351,7 +393,9 @@ std::optional<Frame> next_frame(std::string_view buffer, std::size_t& at) {
   if (buffer.size() - at < sizeof size) return std::nullopt;
   std::memcpy(&size, buffer.data() + at, sizeof size);
   if (size == 0 || size > kMaxFrame) {
-    throw Error({.kind = ErrorKind::bug, .operation = "pool.ipc", .detail = "a frame of impossible size between supervisor and child"});
+    throw Error({.kind = ErrorKind::bug,
+                 .operation = "pool.ipc",
+                 .detail = "a frame of impossible size between supervisor and child"});
   }
   if (buffer.size() - at - sizeof size < size) return std::nullopt;
   Frame frame{static_cast<Type>(buffer[at + sizeof size]), buffer.substr(at + sizeof size + 1, size - 1)};

@@ -3,6 +3,8 @@
 // short tasks are in flight per child, so that handing them over is not the limit; a long one never has another wait
 // behind it while a child is free.
 
+#include "pools/evidence.hpp"
+#include "pools/output.hpp"
 #include "pools/zygote.hpp"
 
 #include <condition_variable>
@@ -39,25 +41,32 @@ class PreforkPool final : public Pool {
   };
   struct Child {
     int number = 0;
-    pid_t pid = 0;                 // 0: the zygote has not answered yet
+    pid_t pid = 0;  // 0: the zygote has not answered yet
     core::UniqueFd socket, output;
     ChildPage* page = nullptr;
-    std::string in, out, line;
+    std::string in, out;
+    TaskOutput written;
+    LastLines lines;  // of the task that runs
     std::map<std::uint64_t, Running> runs;
-    std::size_t handed = 0;        // ever
-    std::size_t output_kept = 0;   // bytes of the running task's output that were logged
-    double seconds = 0;            // a task's usual run time, moving average
-    std::uint64_t timed_out = 0;   // run that was killed at its hard limit
-    bool retiring = false;         // takes no more; ends when it is done
-    bool reclaiming = false;       // asked for what has not begun
+    std::size_t handed = 0;       // ever
+    double seconds = 0;           // a task's usual run time, moving average
+    std::uint64_t timed_out = 0;  // run that was killed at its hard limit
+    std::uint64_t oom_kills = 0;  // of the machine when it began
+    bool killed = false;          // by this pool
+    bool retiring = false;        // takes no more; ends when it is done
+    bool reclaiming = false;      // asked for what has not begun
     bool eof = false;
-    bool wants_out = false;        // epoll watches for room to write
+    bool garbled = false;    // what it says makes no sense
+    bool wants_out = false;  // epoll watches for room to write
   };
   struct CancelRequest {
     std::uint64_t run;
     Cancel how;
     std::string reason;
   };
+
+  // What epoll reports: these two, or a child's number and which of its descriptors.
+  static constexpr std::uint64_t kWakeKey = 1, kZygoteKey = 2;
 
   // Everything below the mailbox runs on the pool's own thread.
   void serve();
@@ -70,10 +79,19 @@ class PreforkPool final : public Pool {
   void write_out(Child& child);
   void read_in(Child& child);
   void read_output(Child& child);
-  void log_output(Child& child, std::string_view line);
+  void log_line(Child& child, std::string_view event, std::uint64_t run, std::string_view line);
+  void report_dropped(Child& child, const Execution& task);
+  void take_frames(Child& child, std::string_view bytes);
+  void kill_child(Child& child);
+  void abandon(Child& child);
   void on_frame(Child& child, std::uint8_t type, std::string_view payload);
   void on_zygote();
-  void ended(Child& child, int status);
+  void without_zygote();
+  void ended(Child& child, const Zygote::Event& event);
+  void lost(Child& child, const Running& run, const Zygote::Event& event);
+  bool try_to_spawn();
+  void forget(Child& child);
+  void spawn_later(std::string_view why);
   void check_clocks();
   void cancel_now(const CancelRequest& request);
   void retire_if_spent(Child& child, const Outcome& outcome);
@@ -84,12 +102,13 @@ class PreforkPool final : public Pool {
   PoolOptions options_;
   RunnerOptions runner_;
   PoolSink* sink_ = nullptr;
+  const Registry* registry_ = nullptr;
   std::unique_ptr<Zygote> zygote_;
   core::UniqueFd epoll_;
   core::EventFd wake_;
   std::thread thread_;
 
-  mutable std::mutex mutex_;             // the mailbox
+  mutable std::mutex mutex_;  // the mailbox
   std::vector<Execution> mail_;
   std::vector<CancelRequest> cancels_;
   bool reclaim_asked_ = false;
@@ -103,7 +122,7 @@ class PreforkPool final : public Pool {
   std::atomic<std::size_t> in_flight_{0};
   std::deque<Execution> waiting_;
   std::vector<std::unique_ptr<Child>> children_;
-  std::deque<Child*> spawning_;          // in the order in which the zygote will answer
+  std::deque<Child*> spawning_;  // in the order in which the zygote will answer
   std::size_t failed_spawns_ = 0;
   SteadyPoint spawn_at_{};
   bool stopping_ = false;

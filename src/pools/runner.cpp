@@ -11,9 +11,10 @@
 #include "protocol/result_json.hpp"
 #include "protocol/signature_json.hpp"
 #include "protocol/task_message.hpp"
+#include "tasks/limit_text.hpp"
 
-#include <algorithm>
 #include <sys/resource.h>
+#include <algorithm>
 
 namespace errand::pools {
 
@@ -47,7 +48,8 @@ std::int64_t peak_rss_kib() {
 // One attempt: the body decoded once, the context the task sees, and what comes of it.
 class Attempt final : public ContextHost {
  public:
-  Attempt(const Registry& registry, const Execution& execution, const RunnerOptions& options, RunControl& control, const RunnerHost& host)
+  Attempt(const Registry& registry, const Execution& execution, const RunnerOptions& options, RunControl& control,
+          const RunnerHost& host)
       : registry_(registry), execution_(execution), options_(options), control_(control), host_(host) {
     outcome_.run = execution.run;
   }
@@ -58,13 +60,16 @@ class Attempt final : public ContextHost {
       task_ = protocol::decode_task(*execution_.message);
       body_.emplace(*execution_.message);
       definition_ = registry_.find(execution_.task);
-      if (execution_.finish_failure) finish_from_outside();
-      else attempt();
+      if (execution_.finish_failure)
+        finish_from_outside();
+      else
+        attempt();
     } catch (const protocol::DecodeFailure& failure) {
       // The headers were fine, the body is not: the task never ran.
       fail(protocol::ExceptionInfo{"DecodeError", "kombu.exceptions", {Value(failure.line())}});
     } catch (const std::exception& unexpected) {
-      fail(protocol::ExceptionInfo{"RuntimeError", "builtins", {Value(std::string("the worker failed around the task: ") + unexpected.what())}});
+      fail(protocol::ExceptionInfo{
+          "RuntimeError", "builtins", {Value(std::string("the worker failed around the task: ") + unexpected.what())}});
     }
     outcome_.duration = std::chrono::steady_clock::now() - begin;
     outcome_.peak_rss_kib = peak_rss_kib();
@@ -84,7 +89,9 @@ class Attempt final : public ContextHost {
 
   TaskId send(Signature signature) override {
     if (outcome_.follow_ups.size() >= kMaxFollowUps) {
-      throw Error({.kind = ErrorKind::overloaded, .operation = "task.send", .subject = signature.task,
+      throw Error({.kind = ErrorKind::overloaded,
+                   .operation = "task.send",
+                   .subject = signature.task,
                    .detail = "expected at most 10000 tasks sent by one attempt (limit max_follow_ups), got more"});
     }
     CallOptions& o = signature.options;
@@ -93,7 +100,8 @@ class Attempt final : public ContextHost {
     const TaskId last = protocol::freeze(signature);
     const TimePoint now = wall_now();
     if (o.countdown && !o.eta) o.eta = now + *o.countdown;
-    if (const TaskDefinition* known = registry_.find(signature.task)) check_call(signature.task, known->schema, signature.args, signature.kwargs);
+    if (const TaskDefinition* known = registry_.find(signature.task))
+      check_call(signature.task, known->schema, signature.args, signature.kwargs);
     Envelope envelope;
     std::string queue = o.queue.empty() ? o.routing_key : o.queue;
     if (queue.empty()) {
@@ -133,6 +141,7 @@ class Attempt final : public ContextHost {
     r.expires = task_.expires;
     r.time_limit = execution_.time_limit;
     r.soft_time_limit = execution_.soft_time_limit;
+    r.limits = execution_.limits;
     r.headers = execution_.message->headers;
     r.properties = execution_.message->properties;
     return r;
@@ -182,7 +191,8 @@ class Attempt final : public ContextHost {
       unstorable = {"EncodeError", "kombu.exceptions", {Value("the result cannot be stored: " + error.detail())}};
     }
     if (json.size() > options_.max_result_bytes) {
-      unstorable = {"ResultTooLarge", "errand.exceptions",
+      unstorable = {"ResultTooLarge",
+                    "errand.exceptions",
                     {Value("expected a result of at most " + std::to_string(options_.max_result_bytes) +
                            " bytes (limit max_result_bytes), got " + std::to_string(json.size()))}};
     }
@@ -223,13 +233,18 @@ class Attempt final : public ContextHost {
     return failure;
   }
 
-  void retry(TaskContext& context, const Array& args, const Object& kwargs, const Retry& asked, std::exception_ptr exception) {
+  void retry(TaskContext& context, const Array& args, const Object& kwargs, const Retry& asked,
+             std::exception_ptr exception) {
     static const RetryPolicy kDefault = RetryPolicy::fixed(Milliseconds{180'000}, 3);
     RetryPolicy policy = definition_ == nullptr ? kDefault : definition_->options.retry;
     if (policy.max_retries == 0u) policy = kDefault;  // the task asks although its errors are not retried by themselves
     if (asked.max_retries) policy.max_retries = asked.max_retries;
     if (asked.countdown) {
-      policy = RetryPolicy{.base = *asked.countdown, .cap = *asked.countdown, .max_retries = policy.max_retries, .until = policy.until, .queue = policy.queue};
+      policy = RetryPolicy{.base = *asked.countdown,
+                           .cap = *asked.countdown,
+                           .max_retries = policy.max_retries,
+                           .until = policy.until,
+                           .queue = policy.queue};
     }
     if (!asked.queue.empty()) policy.queue = asked.queue;
     outcome_.eta = asked.eta;
@@ -238,7 +253,11 @@ class Attempt final : public ContextHost {
   }
 
   void caught(TaskContext& context, const Array& args, const Object& kwargs, std::exception_ptr exception) {
-    const protocol::ExceptionInfo error = protocol::describe_exception(exception);
+    protocol::ExceptionInfo error = protocol::describe_exception(exception);
+    if (error.type == "MemoryError" && execution_.limits.memory) {
+      error.arguments = {Value(error.text().substr(std::min(error.text().size(), error.type.size() + 2)) + " (" +
+                               limit_text(Limit::memory, execution_.limits, 0) + ")")};
+    }
     Failure failure = to_failure(error, std::move(exception));
     static const RetryPolicy kNone = RetryPolicy::none();
     const RetryPolicy& policy = definition_ == nullptr ? kNone : retry_policy_for(definition_->options, failure);
@@ -263,10 +282,13 @@ class Attempt final : public ContextHost {
     protocol::ExceptionInfo final_error = error;
     if (too_late && tries_left) {
       // GN-33: whoever reads the record learns why it was not tried again.
-      static constexpr std::string_view kTooLate = " (not retried: it expired, the next attempt would begin after `until`)";
+      static constexpr std::string_view kTooLate =
+          " (not retried: it expired, the next attempt would begin after `until`)";
       failure.message += kTooLate;
-      if (final_error.arguments.empty()) final_error.arguments.emplace_back(std::string(kTooLate.substr(1)));
-      else if (const std::string* text = final_error.arguments.front().if_text()) final_error.arguments.front() = Value(*text + std::string(kTooLate));
+      if (final_error.arguments.empty())
+        final_error.arguments.emplace_back(std::string(kTooLate.substr(1)));
+      else if (const std::string* text = final_error.arguments.front().if_text())
+        final_error.arguments.front() = Value(*text + std::string(kTooLate));
     }
     fail(final_error);
     failure.traceback = outcome_.traceback;
@@ -279,7 +301,8 @@ class Attempt final : public ContextHost {
     outcome_.error_type = failure.type;
     outcome_.error_message = failure.message;
     outcome_.error_module = failure.module;
-    outcome_.traceback = "Traceback (most recent call last):\n  Task " + execution_.task + ", in C++\n" + error.text() + "\n";
+    outcome_.traceback =
+        "Traceback (most recent call last):\n  Task " + execution_.task + ", in C++\n" + error.text() + "\n";
     outcome_.children_json = to_json(Value(children_));
   }
 
@@ -365,10 +388,14 @@ class Attempt final : public ContextHost {
 
   std::string_view state_name() const {
     switch (outcome_.kind) {
-      case Outcome::Kind::success: return state::success;
-      case Outcome::Kind::retry: return state::retry;
-      case Outcome::Kind::failure: return state::failure;
-      default: return "IGNORED";
+      case Outcome::Kind::success:
+        return state::success;
+      case Outcome::Kind::retry:
+        return state::retry;
+      case Outcome::Kind::failure:
+        return state::failure;
+      default:
+        return "IGNORED";
     }
   }
 
@@ -376,7 +403,8 @@ class Attempt final : public ContextHost {
   std::string secret_free(std::string_view json, bool positional) const {
     if (definition_ == nullptr) return std::string(json);
     const auto& parameters = definition_->schema.parameters;
-    const bool any = std::any_of(parameters.begin(), parameters.end(), [](const ParameterSchema& p) { return p.secret; });
+    const bool any =
+        std::any_of(parameters.begin(), parameters.end(), [](const ParameterSchema& p) { return p.secret; });
     if (!any) return std::string(json);
     Value value = parse_json(json);
     for (std::size_t i = 0; i < parameters.size(); ++i) {
@@ -404,8 +432,8 @@ class Attempt final : public ContextHost {
 
 }  // namespace
 
-Outcome run_task(const Registry& registry, const Execution& execution, const RunnerOptions& options, RunControl& control,
-                 const RunnerHost& host) {
+Outcome run_task(const Registry& registry, const Execution& execution, const RunnerOptions& options,
+                 RunControl& control, const RunnerHost& host) {
   ERRAND_FAILPOINT("run.before");
   Outcome outcome = Attempt(registry, execution, options, control, host).run();
   ERRAND_FAILPOINT("run.after");

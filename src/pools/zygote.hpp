@@ -1,6 +1,9 @@
 #pragma once
 // The zygote: a small process forked before any thread or connection exists, which forks the children. A fork from
 // the worker itself would copy whatever its threads hold at that moment, and cost 30 ms from a large heap.
+//
+// It inherits what a dead child's task had started, and ends it before the child's end is told: no process outlives
+// its task. When the supervisor dies it ends everything and itself.
 
 #include "core/fd.hpp"
 #include "pools/child.hpp"
@@ -21,9 +24,10 @@ class Zygote {
   void spawn(const ChildFds& fds);
 
   struct Event {
-    bool started = false;  ///< else: ended
-    pid_t pid = 0;         ///< started: 0 when the fork failed
-    int status = 0;        ///< ended: as wait(2) gives it; started: errno of a failed fork
+    bool started = false;           ///< else: ended
+    pid_t pid = 0;                  ///< started: 0 when the fork failed
+    int status = 0;                 ///< ended: as wait(2) gives it; started: errno of a failed fork
+    std::int64_t peak_rss_kib = 0;  ///< ended: of the process or the largest of those it waited for
   };
   /// Readable when an event is there.
   int fd() const noexcept { return control_.get(); }

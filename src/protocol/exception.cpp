@@ -263,6 +263,10 @@ ExceptionInfo worker_lost(int signal, int exit_status) {
   return {"WorkerLostError", std::string(kBilliard), {"Worker exited prematurely: " + how + "."}};
 }
 
+ExceptionInfo resource_limit_exceeded(std::string_view limit) {
+  return {"ResourceLimitExceeded", std::string(kOwn), {"passed " + clean(limit)}};
+}
+
 ExceptionInfo revoked() { return {"TaskRevokedError", std::string(kCelery), {"revoked"}}; }
 ExceptionInfo expired() { return {"TaskRevokedError", std::string(kCelery), {"expired"}}; }
 ExceptionInfo terminated() { return {"TaskRevokedError", std::string(kCelery), {"terminated"}}; }

@@ -46,6 +46,8 @@ ExceptionInfo not_registered(std::string_view task);
 ExceptionInfo time_limit_exceeded(double seconds);
 ExceptionInfo soft_time_limit_exceeded();
 ExceptionInfo worker_lost(int signal, int exit_status);
+/// `limit` names it: "memory_limit = 64MiB (used 71MiB)".
+ExceptionInfo resource_limit_exceeded(std::string_view limit);
 ExceptionInfo revoked();
 ExceptionInfo expired();
 ExceptionInfo terminated();

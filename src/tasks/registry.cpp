@@ -10,6 +10,20 @@
 
 namespace errand {
 
+ResourceLimits ResourceLimits::or_else(const ResourceLimits& others) const {
+  ResourceLimits out = *this;
+  const auto fill = [](auto& mine, const auto& theirs) {
+    if (!mine) mine = theirs;
+  };
+  fill(out.memory, others.memory);
+  fill(out.cpu_time, others.cpu_time);
+  fill(out.file_size, others.file_size);
+  fill(out.disk, others.disk);
+  fill(out.open_files, others.open_files);
+  fill(out.processes, others.processes);
+  return out;
+}
+
 namespace {
 // The one list that Linked objects join before main(). Read by add_linked(), never changed after that.
 const Linked*& linked_head() {

@@ -54,8 +54,8 @@ void Engine::admit(Arrival arrival, Now now, std::vector<Effect>& out) {
   }
   if (got.deliveries > options_.max_deliveries) {
     refuse(run, held, "DELIVERY_LIMIT",
-           "delivered " + std::to_string(got.deliveries) + " times, limit max_deliveries = " +
-               std::to_string(options_.max_deliveries),
+           "delivered " + std::to_string(got.deliveries) +
+               " times, limit max_deliveries = " + std::to_string(options_.max_deliveries),
            std::nullopt, now, out);
     return;
   }
@@ -70,7 +70,9 @@ void Engine::admit(Arrival arrival, Now now, std::vector<Effect>& out) {
   }
   if (got.eta && *got.eta > now.wall) {
     // Never in a worker's memory: the broker keeps it, whoever sent it and however far away it is.
-    commit(run, held, CommitEntry{.settlement = Settlement{.receipt = got.receipt, .kind = Settlement::Kind::park, .not_before = *got.eta}},
+    commit(run, held,
+           CommitEntry{.settlement =
+                           Settlement{.receipt = got.receipt, .kind = Settlement::Kind::park, .not_before = *got.eta}},
            now, out);
     return;
   }
@@ -107,7 +109,9 @@ bool Engine::refuse_before_start(std::uint64_t run, Held& held, Now now, std::ve
     if (auto gate = rates_.find(got.task); gate != rates_.end()) {
       if (auto when = gate->second.take(now)) {
         emit(Emit::What::parked, held, "rate limit", out);
-        commit(run, held, CommitEntry{.settlement = Settlement{.receipt = got.receipt, .kind = Settlement::Kind::park, .not_before = *when}},
+        commit(run, held,
+               CommitEntry{.settlement =
+                               Settlement{.receipt = got.receipt, .kind = Settlement::Kind::park, .not_before = *when}},
                now, out);
         return true;
       }
@@ -131,18 +135,18 @@ void Engine::start(std::uint64_t run, Held& held, Now now, std::vector<Effect>& 
   // The message's own limits win, then those set by remote control, the task's, the worker's.
   const TaskOptions& task = held.task->options;
   auto set = limits_.find(held.arrival.task);
-  const auto soft_default = set != limits_.end() ? set->second.first
+  const auto soft_default = set != limits_.end()   ? set->second.first
                             : task.soft_time_limit ? task.soft_time_limit
                                                    : options_.soft_time_limit;
   const auto hard_default = set != limits_.end() ? set->second.second
-                            : task.time_limit      ? task.time_limit
-                                                   : options_.time_limit;
+                            : task.time_limit    ? task.time_limit
+                                                 : options_.time_limit;
   execution.soft_time_limit = held.arrival.soft_time_limit ? held.arrival.soft_time_limit : soft_default;
   execution.time_limit = held.arrival.time_limit ? held.arrival.time_limit : hard_default;
+  execution.limits = task.limits.or_else(options_.limits);
   if (held.finishing) {
-    execution.finish_failure = std::make_shared<const Failure>(Failure{.type = held.ended->error_type,
-                                                                       .message = held.ended->error_message,
-                                                                       .module = held.ended->error_module});
+    execution.finish_failure = std::make_shared<const Failure>(Failure{
+        .type = held.ended->error_type, .message = held.ended->error_message, .module = held.ended->error_module});
   }
   out.push_back(Run{std::move(execution)});
 }

@@ -28,7 +28,8 @@ struct EngineOptions {
   std::size_t concurrency = 1;
   std::size_t prefetch_multiplier = 0;  ///< 0: as many as the pool takes
   std::optional<Milliseconds> time_limit, soft_time_limit;
-  bool has_results = true;              ///< there is a result backend
+  ResourceLimits limits;    ///< for tasks that name none
+  bool has_results = true;  ///< there is a result backend
   bool result_extended = true;
   bool store_errors_even_if_ignored = false;
   Milliseconds lease{60'000};
@@ -38,7 +39,7 @@ struct EngineOptions {
   std::uint32_t max_deliveries = 20;
   std::size_t max_revoked = 50'000;
   Milliseconds revoked_for{10'800'000};
-  std::size_t max_recent = 10'000;      ///< ids remembered to recognise two messages with one id
+  std::size_t max_recent = 10'000;  ///< ids remembered to recognise two messages with one id
 };
 
 /// The delivery's own token within that of a result (TaskResult::token), which begins with the attempt.
@@ -72,15 +73,15 @@ class Engine {
     Phase phase = Phase::waiting;
     Arrival arrival;
     const TaskDefinition* task = nullptr;
-    SteadyPoint since{};             // when it entered its phase
-    bool begun = false;              // the pool said so
-    bool settled = false;            // acknowledged early, or its settlement is on its way
-    bool acked = false;              // acknowledged early, and that is safe: there is no lease any more
-    bool lost = false;               // its message is somebody else's: what it comes to does not count
-    SteadyPoint ours_until{};        // nobody else can have the message before
-    bool give_back = false;          // stopping coldly: what it comes to does not count
-    std::string revoked;             // why it must not finish: "terminated"
-    SteadyPoint told_at{};           // to stop
+    SteadyPoint since{};                     // when it entered its phase
+    bool begun = false;                      // the pool said so
+    bool settled = false;                    // acknowledged early, or its settlement is on its way
+    bool acked = false;                      // acknowledged early, and that is safe: there is no lease any more
+    bool lost = false;                       // its message is somebody else's: what it comes to does not count
+    SteadyPoint ours_until{};                // nobody else can have the message before
+    bool give_back = false;                  // stopping coldly: what it comes to does not count
+    std::string revoked;                     // why it must not finish: "terminated"
+    SteadyPoint told_at{};                   // to stop
     std::optional<SteadyPoint> escalate_at;  // next harder way to stop it
     Cancel escalated = Cancel::cooperative;
     bool quarantine = false;         // it killed its process too often: its end is the dead letters
@@ -144,20 +145,20 @@ class Engine {
   EngineOptions options_;
   const Registry& registry_;
   std::uint64_t next_run_ = 1;
-  std::map<std::uint64_t, Held> held_;           // ordered: effects come out in the order of arrival
+  std::map<std::uint64_t, Held> held_;  // ordered: effects come out in the order of arrival
   std::deque<std::uint64_t> waiting_;
   RevokedIds revoked_;
   RecentIds recent_;
   std::map<std::string, RateGate, std::less<>> rates_;
   std::map<std::string, std::pair<std::optional<Milliseconds>, std::optional<Milliseconds>>, std::less<>> limits_;
   SteadyPoint renew_at_ = SteadyPoint::max();
-  SteadyPoint renewing_since_{};                 // of the Extend that was not answered yet
+  SteadyPoint renewing_since_{};  // of the Extend that was not answered yet
   std::size_t leases_lost_ = 0;
   std::optional<StopKind> stop_;
   SteadyPoint stop_by_ = SteadyPoint::max();
-  SteadyPoint leave_at_ = SteadyPoint::max();    // after a cold stop: when to wait no longer
-  bool gave_up_ = false;                         // what does not die was given back
-  bool interrupted_ = false;                     // the stop did not let everything finish
+  SteadyPoint leave_at_ = SteadyPoint::max();  // after a cold stop: when to wait no longer
+  bool gave_up_ = false;                       // what does not die was given back
+  bool interrupted_ = false;                   // the stop did not let everything finish
   bool halted_ = false;
   std::size_t settled_ = 0;
 };

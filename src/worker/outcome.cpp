@@ -13,6 +13,7 @@ namespace {
 // that a message nobody can run does not spin (F063: fewer than ten redeliveries a second).
 constexpr Milliseconds kRequeueDelay{200};
 constexpr Milliseconds kCrashDelay{1'000};
+constexpr std::string_view kCrashReasons = "errand_crash_reasons";
 
 // Attempts grow with retries and crashes, deliveries with the store's token: the newer writer has the larger one. Tokens
 // may be times in microseconds, which fit into these bits until 2112; more attempts than fit count as the most, and
@@ -24,6 +25,22 @@ constexpr std::uint64_t kMostAttempts = (std::uint64_t{1} << (63 - kDeliveryBits
 std::uint64_t result_token(const Arrival& arrival) {
   const std::uint64_t attempt = std::min<std::uint64_t>(std::uint64_t{arrival.retries} + arrival.crashes, kMostAttempts);
   return (attempt << kDeliveryBits) | (arrival.receipt.token & kDeliveryMask);
+}
+
+// What became of the earlier attempts, and of this one; the newest of them.
+Array crash_reasons(const Message& message, const std::string& last) {
+  constexpr std::size_t kMost = 5, kMostBytes = 480;
+  Array reasons;
+  const Value* before = message.headers.find(kCrashReasons);
+  if (const Array* list = before == nullptr ? nullptr : before->if_array()) {
+    for (const Value& one : *list) {
+      if (const std::string* text = one.if_text(); text != nullptr && text->size() <= kMostBytes)
+        reasons.emplace_back(*text);
+    }
+  }
+  reasons.emplace_back(last.substr(0, kMostBytes));
+  if (reasons.size() > kMost) reasons.erase(reasons.begin(), reasons.end() - kMost);
+  return reasons;
 }
 
 std::string seconds_text(Milliseconds wait) {
@@ -71,7 +88,9 @@ void Engine::commit(std::uint64_t run, Held& held, CommitEntry entry, Now now, s
 
 void Engine::give_back(std::uint64_t run, Held& held, Now now, std::vector<Effect>& out) {
   emit(Emit::What::returned, held, {}, out);
-  commit(run, held, CommitEntry{.settlement = Settlement{.receipt = held.arrival.receipt, .kind = Settlement::Kind::requeue}}, now, out);
+  commit(run, held,
+         CommitEntry{.settlement = Settlement{.receipt = held.arrival.receipt, .kind = Settlement::Kind::requeue}}, now,
+         out);
 }
 
 void Engine::refuse(std::uint64_t run, Held& held, std::string code, std::string detail,
@@ -116,7 +135,8 @@ void Engine::finish(std::uint64_t run, Held& held, Outcome& outcome, Now now, st
     finish(run, held, ended, now, out);
     return;
   }
-  if (held.give_back && (outcome.kind == Kind::lost || outcome.kind == Kind::cancelled || outcome.kind == Kind::timed_out)) {
+  if (held.give_back &&
+      (outcome.kind == Kind::lost || outcome.kind == Kind::cancelled || outcome.kind == Kind::timed_out)) {
     if (!held.settled) {
       give_back(run, held, now, out);
       return;
@@ -132,9 +152,10 @@ void Engine::finish(std::uint64_t run, Held& held, Outcome& outcome, Now now, st
     entry.chord_sizes = std::move(outcome.chord_sizes);
     if (!outcome.chord_json.empty() && !held.arrival.group_id.empty()) {
       entry.message = held.arrival.message;
-      entry.chord_reports.push_back({held.arrival.group_id,
-                                     {held.arrival.id, std::string(state), outcome.result_json, held.arrival.group_index},
-                                     outcome.chord_json});
+      entry.chord_reports.push_back(
+          {held.arrival.group_id,
+           {held.arrival.id, std::string(state), outcome.result_json, held.arrival.group_index},
+           outcome.chord_json});
     }
     if (error) never_run(held, outcome, entry, now);
     if (!stores(held, error)) return;
@@ -174,6 +195,8 @@ void Engine::finish(std::uint64_t run, Held& held, Outcome& outcome, Now now, st
       crashed(run, held, outcome, now, out);
       return;
     case Kind::timed_out: {
+      emit(Emit::What::lost, held, outcome.evidence.empty() ? outcome.error_text : outcome.evidence, out,
+           outcome.duration);
       const double limit = std::chrono::duration<double>(outcome.limit.value_or(Milliseconds{0})).count();
       finish_outside(run, held, outcome, protocol::time_limit_exceeded(limit), now, out);
       return;
@@ -193,8 +216,12 @@ void Engine::finish(std::uint64_t run, Held& held, Outcome& outcome, Now now, st
     entry.settlement->kind = Settlement::Kind::dead_letter;
     entry.settlement->reason = "CRASH_LIMIT";
     entry.settlement->detail = "its process died " + std::to_string(held.arrival.crashes + 1) +
-                               " times, limit max_crashes = " + std::to_string(options_.max_crashes) + "; last: " +
-                               outcome.error_text;
+                               " times, limit max_crashes = " + std::to_string(options_.max_crashes);
+    std::size_t number = 0;
+    for (const Value& reason :
+         crash_reasons(*held.arrival.message, outcome.evidence.empty() ? outcome.error_text : outcome.evidence)) {
+      entry.settlement->detail += "; " + std::to_string(++number) + ". " + reason.as_text();
+    }
   }
   commit(run, held, std::move(entry), now, out);
 }
@@ -215,7 +242,8 @@ void Engine::never_run(const Held& held, const Outcome& outcome, CommitEntry& en
     }
     if (!step.group.empty() && !step.chord_json.empty()) {
       entry.message = held.arrival.message;
-      entry.chord_reports.push_back({step.group, {step.id, std::string(state::failure), outcome.result_json, step.index}, step.chord_json});
+      entry.chord_reports.push_back(
+          {step.group, {step.id, std::string(state::failure), outcome.result_json, step.index}, step.chord_json});
     }
   }
 }
@@ -229,6 +257,7 @@ void Engine::finish_outside(std::uint64_t run, Held& held, Outcome& outcome, con
   outcome.error_type = error.type;
   outcome.error_message = error.text().substr(std::min(error.text().size(), error.type.size() + 2));
   outcome.error_module = error.module;
+  if (!outcome.traceback.empty()) outcome.traceback += outcome.error_text + "\n";
   held.ended = std::make_shared<Outcome>(std::move(outcome));
   held.finishing = true;
   held.begun = true;
@@ -260,7 +289,12 @@ void Engine::retry(std::uint64_t run, Held& held, Outcome& outcome, Now now, std
 // The process died under it. The message runs again, a moment later and counted, until it has killed too many.
 void Engine::crashed(std::uint64_t run, Held& held, Outcome& outcome, Now now, std::vector<Effect>& out) {
   const std::uint32_t crashes = held.arrival.crashes + 1;
-  emit(Emit::What::lost, held, outcome.error_text, out, outcome.duration);
+  emit(Emit::What::lost, held, outcome.evidence.empty() ? outcome.error_text : outcome.evidence, out, outcome.duration);
+  if (!outcome.exceeded.empty()) {
+    // It would pass its limit again: this is its end, as with a time limit.
+    finish_outside(run, held, outcome, protocol::resource_limit_exceeded(outcome.exceeded), now, out);
+    return;
+  }
   const protocol::ExceptionInfo error = protocol::worker_lost(outcome.exit_signal, outcome.exit_status);
   if (held.settled) {
     finish_outside(run, held, outcome, error, now, out);
@@ -275,6 +309,9 @@ void Engine::crashed(std::uint64_t run, Held& held, Outcome& outcome, Now now, s
   Envelope again;
   again.message = *held.arrival.message;
   again.message.headers.set("errand_crashes", Value(static_cast<long long>(crashes)));
+  again.message.headers.set(
+      std::string(kCrashReasons),
+      Value(crash_reasons(*held.arrival.message, outcome.evidence.empty() ? outcome.error_text : outcome.evidence)));
   again.route = held.arrival.route;
   again.priority = held.arrival.priority;
   again.not_before = now.wall + kCrashDelay;

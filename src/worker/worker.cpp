@@ -24,7 +24,8 @@ namespace {
 constexpr std::chrono::seconds kControlPatience{2};
 
 [[noreturn]] void wrong(std::string option, std::string detail) {
-  throw Error({.kind = ErrorKind::invalid, .operation = "worker", .subject = std::move(option), .detail = std::move(detail)});
+  throw Error(
+      {.kind = ErrorKind::invalid, .operation = "worker", .subject = std::move(option), .detail = std::move(detail)});
 }
 
 void check(const WorkerOptions& options) {
@@ -36,7 +37,8 @@ void check(const WorkerOptions& options) {
   if (options.soft_time_limit && options.time_limit && *options.soft_time_limit > *options.time_limit) {
     wrong("soft_time_limit", "expected at most the hard time_limit, got more; the task would be killed first");
   }
-  if (options.lease < Milliseconds{1'000}) wrong("lease", "expected at least 1s, got less; leases are renewed at a third");
+  if (options.lease < Milliseconds{1'000})
+    wrong("lease", "expected at least 1s, got less; leases are renewed at a third");
   if (options.max_crashes == 0) wrong("max_crashes", "expected at least 1, got 0");
 }
 
@@ -69,7 +71,8 @@ struct Worker::Impl {
   std::unique_ptr<Pool> pool;
 };
 
-Worker::Worker(WorkerOptions options, const Registry& registry) : impl_(new Impl{.options = std::move(options), .registry = registry}) {
+Worker::Worker(WorkerOptions options, const Registry& registry)
+    : impl_(new Impl{.options = std::move(options), .registry = registry}) {
   WorkerOptions& o = impl_->options;
   ERRAND_ARM_FAILPOINTS();  // before the pool forks
   check(o);
@@ -132,6 +135,7 @@ int Worker::run() {
   engine_options.prefetch_multiplier = o.prefetch_multiplier;
   engine_options.time_limit = o.time_limit;
   engine_options.soft_time_limit = o.soft_time_limit;
+  engine_options.limits = o.limits;
   engine_options.has_results = results != nullptr;
   engine_options.result_extended = o.result_extended;
   engine_options.store_errors_even_if_ignored = o.store_errors_even_if_ignored;
@@ -158,8 +162,9 @@ int Worker::run() {
                            .log = [](std::string_view event, std::string_view detail) { log::info(event, detail); }});
   }
 
-  worker::Loop loop({.lease = o.lease, .stop_after = o.stop_after, .stop_when_idle = o.stop_when_idle, .queues = consume.queues},
-                    engine, *broker, *consumer, results.get(), *pool, impl_->inbox, systemd);
+  worker::Loop loop(
+      {.lease = o.lease, .stop_after = o.stop_after, .stop_when_idle = o.stop_when_idle, .queues = consume.queues},
+      engine, *broker, *consumer, results.get(), *pool, impl_->inbox, systemd);
   if (on_ready) on_ready();
   systemd.notify("READY=1");
   const int exit_code = loop.run();

@@ -1,5 +1,6 @@
 // A worker with the tasks that the interop and end-to-end tests call: one per behaviour that crosses the border.
 #include "requirement_tasks.hpp"
+#include "support/task_zoo.hpp"
 
 #include <errand/errand.hpp>
 
@@ -100,5 +101,6 @@ int main(int argc, char** argv) {
   errand::Registry registry;
   register_tasks(registry);
   register_requirement_tasks(registry);
+  zoo::add_to(registry);
   return errand::main(argc, argv, registry);
 }

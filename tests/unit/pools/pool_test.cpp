@@ -1,26 +1,19 @@
-#include "pools/make_pool.hpp"
+#include "support/pool_bench.hpp"
 
 #include <errand/task.hpp>
 
 #include <doctest/doctest.h>
 
+#include <unistd.h>
 #include <atomic>
-#include <condition_variable>
 #include <csignal>
 #include <cstdlib>
-#include <fcntl.h>
 #include <filesystem>
 #include <fstream>
-#include <iostream>
-#include <map>
-#include <poll.h>
-#include <mutex>
 #include <set>
-#include <sys/wait.h>
-#include <thread>
-#include <unistd.h>
 
 using namespace errand;
+using errand::testing::Recorder;
 using namespace std::chrono_literals;
 
 namespace {
@@ -29,28 +22,16 @@ constexpr Task<std::int64_t(std::int64_t, std::int64_t)> add{"add", {"x", "y"}};
 constexpr Task<void(std::string)> fail{"fail", {"text"}};
 constexpr Task<void()> throw_int{"throw_int"};
 constexpr Task<std::int64_t()> flaky{"flaky"};
-constexpr Task<void()> overflow{"overflow"};
 constexpr Task<void()> crash{"crash"};
-constexpr Task<void()> quit{"quit"};
 constexpr Task<void()> spin{"spin"};
 constexpr Task<std::string()> polite{"polite"};
-constexpr Task<void(std::int64_t)> talk{"talk", {"bytes"}};
 constexpr Task<std::string(std::int64_t)> large{"large", {"bytes"}};
-constexpr Task<void(std::int64_t)> report{"report", {"steps"}};
-constexpr Task<void()> close_all{"close_all"};
 constexpr Task<std::int64_t()> pid{"pid"};
 constexpr Task<void(double)> nap{"nap", {"seconds"}};
 
 struct Away : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
-
-// Not a loop the compiler may remove or turn into a jump: every frame is used after the call.
-int deeper(int n, const volatile char* above) {
-  volatile char frame[4096];
-  frame[0] = above == nullptr ? char{0} : above[0];
-  return n < 0 ? 0 : deeper(n + 1, frame) + frame[0];
-}
 
 struct FailureLog : Hooks {
   explicit FailureLog(std::string file) : path(std::move(file)) {}
@@ -61,51 +42,7 @@ struct FailureLog : Hooks {
   std::string path;
 };
 
-class Recorder final : public PoolSink {
- public:
-  void started(std::uint64_t run, int) override { note([&] { started_.insert(run); }); }
-  void progressed(Progress progress) override { note([&] { progress_.push_back(std::move(progress)); }); }
-  void finished(Outcome outcome) override {
-    note([&] {
-      ends_[outcome.run] += 1;
-      outcomes_[outcome.run] = std::move(outcome);
-    });
-  }
-  void process_ended(int process, int status, std::uint64_t running) override { note([&] { ended_.push_back({process, status, running}); }); }
-
-  template <class F>
-  bool wait(F&& condition, std::chrono::seconds limit = 30s) {
-    std::unique_lock lock(mutex_);
-    return changed_.wait_for(lock, limit, condition);
-  }
-  Outcome outcome(std::uint64_t run) {
-    REQUIRE(wait([&] { return outcomes_.count(run) > 0; }));
-    const std::lock_guard lock(mutex_);
-    return outcomes_[run];
-  }
-
-  struct End {
-    int pid, status;
-    std::uint64_t running;
-  };
-  std::set<std::uint64_t> started_;
-  std::vector<Progress> progress_;
-  std::map<std::uint64_t, Outcome> outcomes_;
-  std::map<std::uint64_t, int> ends_;
-  std::vector<End> ended_;
-
- private:
-  template <class F>
-  void note(F&& what) {
-    const std::lock_guard lock(mutex_);
-    what();
-    changed_.notify_all();
-  }
-  std::mutex mutex_;
-  std::condition_variable changed_;
-};
-
-struct Bench {
+struct Bench : testing::PoolBench {
   explicit Bench(std::string_view kind, PoolOptions options = {.concurrency = 2}) {
     char name[] = "/tmp/errand-pool-XXXXXX";
     folder = mkdtemp(name);
@@ -114,13 +51,13 @@ struct Bench {
     registry.add(add, [](std::int64_t x, std::int64_t y) { return x + y; });
     registry.add(fail, [](std::string text) { throw std::invalid_argument(text); });
     registry.add(throw_int, [] { throw 42; });
-    registry.add(flaky, [](TaskContext& task) -> std::int64_t {
-      if (task.retries() < 2) throw Away("provider is away");
-      return task.retries();
-    }, {.retry_on = {retry_on<Away>(RetryPolicy::fixed(7s, 2).into("later"))}});
-    registry.add(overflow, [] { static_cast<void>(deeper(0, nullptr)); });
+    registry.add(flaky,
+                 [](TaskContext& task) -> std::int64_t {
+                   if (task.retries() < 2) throw Away("provider is away");
+                   return task.retries();
+                 },
+                 {.retry_on = {retry_on<Away>(RetryPolicy::fixed(7s, 2).into("later"))}});
     registry.add(crash, [] { raise(SIGSEGV); });
-    registry.add(quit, [] { _exit(3); });
     registry.add(spin, [] {
       for (std::atomic<int> i = 0;; ++i) {
       }
@@ -131,54 +68,17 @@ struct Bench {
         usleep(500);  // work: stands for a task that computes in small steps
       }
     });
-    registry.add(talk, [](std::int64_t bytes) {
-      const std::string line(1000, 'x');
-      for (std::int64_t i = 0; i < bytes; i += 1000) std::cout << line;
-      std::cout << std::endl;
-    });
     registry.add(large, [](std::int64_t bytes) { return std::string(static_cast<std::size_t>(bytes), 'x'); });
-    registry.add(report, [](TaskContext& task, std::int64_t steps) {
-      for (std::int64_t i = 1; i <= steps; ++i) task.progress(i, steps);
-    });
-    registry.add(close_all, [] {
-      for (int fd = 3; fd < 64; ++fd) close(fd);
-    });
     registry.add(pid, [] { return static_cast<std::int64_t>(getpid()); });
-    registry.add(nap, [](double seconds) { usleep(static_cast<useconds_t>(seconds * 1e6)); });  // work: the task's own time
-    pool = make_pool(kind, options);
-    pool->start(registry, sink);
+    registry.add(nap,
+                 [](double seconds) { usleep(static_cast<useconds_t>(seconds * 1e6)); });  // work: the task's own time
+    go(kind, std::move(options));
   }
   ~Bench() {
-    pool->stop(Deadline::after(5s));
+    stop();
     std::filesystem::remove_all(folder);
   }
 
-  Execution execution(std::string task, Array args = {}, std::uint32_t retries = 0) {
-    Execution one;
-    one.run = ++last;
-    one.id = "id-" + std::to_string(last);
-    one.task = std::move(task);
-    one.queue = "q";
-    one.route = {"", "q"};
-    one.retries = retries;
-    Message message;
-    message.headers = Object{{"task", one.task}, {"id", one.id}, {"retries", static_cast<long long>(retries)}};
-    message.body = to_json(Value::array({Value(std::move(args)), Value::object(), Value::object()}));
-    one.message = std::make_shared<const Message>(std::move(message));
-    return one;
-  }
-  std::uint64_t start(Execution one) {
-    const std::uint64_t run = one.run;
-    pool->run({&one, 1});
-    return run;
-  }
-  std::uint64_t start(std::string task, Array args = {}) { return start(execution(std::move(task), std::move(args))); }
-  Outcome run(std::string task, Array args = {}) { return sink.outcome(start(std::move(task), std::move(args))); }
-
-  Registry registry;
-  Recorder sink;
-  std::unique_ptr<Pool> pool;
-  std::uint64_t last = 0;
   std::string folder, hooks_file;
 };
 
@@ -193,7 +93,8 @@ TEST_CASE("every pool runs tasks, shows failures as Python would, and goes on") 
     CHECK(bench.run("add", {20, 22}).result_json == "42");
     const Outcome failed = bench.run("fail", {"no such size"});
     CHECK(failed.kind == Outcome::Kind::failure);
-    CHECK(failed.result_json == R"({"exc_type": "ValueError", "exc_message": ["no such size"], "exc_module": "builtins"})");
+    CHECK(failed.result_json ==
+          R"({"exc_type": "ValueError", "exc_message": ["no such size"], "exc_module": "builtins"})");
     CHECK(failed.error_text == "ValueError: no such size");
     CHECK(bench.run("add", {1}).error_text == "TypeError: add() missing 1 required positional argument: 'y'");
     CHECK(bench.run("add", {"one", 2}).error_text.find("x: expected integer, got text") != std::string::npos);
@@ -240,29 +141,6 @@ TEST_CASE("a soft limit and a polite stop reach a task that looks") {
   }
 }
 
-TEST_CASE("F026_F029_F030_a task that crashes, overflows its stack or exits ends alone, and the process that ran it is named") {
-  Bench bench("prefork");
-  const struct {
-    const char* task;
-    int signal, status;
-  } rows[] = {{"crash", SIGSEGV, 0}, {"overflow", SIGSEGV, 0}, {"quit", 0, 3}};
-  for (const auto& row : rows) {
-    CAPTURE(row.task);
-    const std::uint64_t run = bench.start(row.task);
-    const Outcome outcome = bench.sink.outcome(run);
-    CHECK(outcome.kind == Outcome::Kind::lost);
-    CHECK(outcome.exit_signal == row.signal);
-    CHECK(outcome.exit_status == row.status);
-    CHECK(bench.sink.wait([&] {
-      for (const Recorder::End& end : bench.sink.ended_) {
-        if (end.running == run) return true;
-      }
-      return false;
-    }));
-    CHECK(bench.run("add", {1, 2}).result_json == "3");
-  }
-}
-
 TEST_CASE("F031_a task that ignores everything is killed at its hard limit") {
   Bench bench("prefork");
   Execution endless = bench.execution("spin");
@@ -305,33 +183,16 @@ TEST_CASE("AT-24: a result that cannot be stored is a failure, and the hook is t
   }
 }
 
-TEST_CASE("F035_F036_closed descriptors and a flood of output hurt nobody") {
-  Bench bench("prefork");
-  bench.run("talk", {20'000'000});
-  bench.start("close_all");
-  // The child that closed everything may die of it or not; the next tasks run either way.
-  for (int i = 0; i < 4; ++i) CHECK(bench.run("add", {1, 2}).result_json == "3");
-}
-
-TEST_CASE("F038_a flood of progress is thinned out, and the last word arrives") {
-  Bench bench("prefork");
-  const std::uint64_t run = bench.start("report", {200'000});
-  bench.sink.outcome(run);
-  REQUIRE_FALSE(bench.sink.progress_.empty());
-  CHECK(bench.sink.progress_.size() < 100);
-  CHECK(bench.sink.progress_.back().meta_json == R"({"current": 200000, "total": 200000})");
-}
-
-TEST_CASE("GN-46: a child that has run its number of tasks is replaced, and none is lost or doubled") {
+TEST_CASE("GN-46: with ten tasks a child, a thousand tasks use about a hundred children, none lost or doubled") {
   Bench bench("prefork", {.concurrency = 2, .max_tasks_per_child = 10});
   std::set<std::string> pids;
   std::vector<Execution> all;
-  for (int i = 0; i < 300; ++i) all.push_back(bench.execution("pid"));
+  for (int i = 0; i < 1000; ++i) all.push_back(bench.execution("pid"));
   bench.pool->run(all);
-  REQUIRE(bench.sink.wait([&] { return bench.sink.outcomes_.size() == 300; }, 60s));
+  REQUIRE(bench.sink.wait([&] { return bench.sink.outcomes_.size() == 1000; }, 60s));
   for (const auto& [run, outcome] : bench.sink.outcomes_) pids.insert(outcome.result_json);
-  CHECK(pids.size() >= 30);
-  CHECK(pids.size() <= 32);
+  CHECK(pids.size() >= 100);
+  CHECK(pids.size() <= 102);
   for (const auto& [run, times] : bench.sink.ends_) CHECK(times == 1);
 }
 
@@ -373,30 +234,4 @@ TEST_CASE("GN-9: tasks that run at the same time have durations of their own") {
     CHECK(seconds >= static_cast<double>(i + 1) * 0.03);
     CHECK(seconds < static_cast<double>(i + 1) * 0.03 + 0.5);
   }
-}
-
-TEST_CASE("F021_children die with their supervisor") {
-  int ends[2];
-  REQUIRE(pipe(ends) == 0);
-  const pid_t supervisor = fork();
-  if (supervisor == 0) {
-    close(ends[0]);
-    Bench bench("prefork");
-    bench.run("add", {1, 2});
-    std::vector<int> pids = bench.pool->processes();
-    static_cast<void>(write(ends[1], pids.data(), pids.size() * sizeof(int)) > 0);
-    for (;;) pause();
-  }
-  close(ends[1]);
-  int pids[2] = {};
-  REQUIRE(read(ends[0], pids, sizeof pids) == sizeof pids);
-  kill(supervisor, SIGKILL);
-  waitpid(supervisor, nullptr, 0);
-  // The write end is also open in the children: the pipe ends when the last of them is gone.
-  pollfd gone{ends[0], POLLIN, 0};
-  CHECK(poll(&gone, 1, 10'000) == 1);
-  char byte;
-  CHECK(read(ends[0], &byte, 1) == 0);
-  close(ends[0]);
-  for (const int one : pids) CHECK((kill(one, 0) != 0 || std::ifstream("/proc/" + std::to_string(one) + "/stat").good()));
 }

@@ -131,6 +131,59 @@ TEST_CASE("F027_a message that kills its process runs again, counted, and is dea
   CHECK(bench.finish(run, Outcome::Kind::failure) == "commit FAILURE dead:CRASH_LIMIT");
 }
 
+TEST_CASE("F027_the dead letter keeps what became of every attempt, and the body that was sent") {
+  EngineBench bench;
+  Arrival arrival = bench.message("t1");
+  const std::string body = arrival.message->body;
+  for (const char* evidence : {"SIGSEGV; in first()", "SIGABRT; in second()"}) {
+    Outcome lost;
+    lost.run = bench.running(arrival);
+    lost.kind = Outcome::Kind::lost;
+    lost.evidence = evidence;
+    CHECK(bench.finish(std::move(lost)) == "commit +1 ack");
+    const Message& again = bench.entry().follow_ups.front().message;
+    CHECK(again.body == body);
+    CHECK(again.headers.find("x-trace")->as_text() == "kept");
+    arrival = bench.message("t1");
+    arrival.crashes = static_cast<std::uint32_t>(again.headers.find("errand_crashes")->as_integer());
+    arrival.message = std::make_shared<const Message>(again);
+  }
+  Outcome last;
+  last.run = bench.running(arrival);
+  last.kind = Outcome::Kind::lost;
+  last.exit_signal = 9;
+  last.traceback = "Traceback (most recent call first):\n";
+  last.evidence = "SIGKILL; peak memory 3 MiB";
+  const std::uint64_t run = last.run;
+  CHECK(bench.finish(std::move(last)) == "hooks t1");
+  CHECK(bench.finish(run, Outcome::Kind::failure) == "commit FAILURE dead:CRASH_LIMIT");
+  CHECK(bench.entry().settlement->detail ==
+        "its process died 3 times, limit max_crashes = 3; 1. SIGSEGV; in first(); 2. SIGABRT; in second(); 3. SIGKILL; "
+        "peak "
+        "memory 3 MiB");
+  CHECK(bench.entry().result->traceback ==
+        "Traceback (most recent call first):\nWorkerLostError: Worker exited prematurely: signal 9 (SIGKILL).\n");
+}
+
+TEST_CASE("DZ-39: a task that passes a resource limit has failed, and the outcome names the limit") {
+  EngineBench bench(EngineOptions{.limits = {.memory = 1u << 30, .processes = 5}});
+  bench.add("own", TaskOptions{.limits = {.processes = 7}});
+  Outcome over;
+  over.run = bench.running("t1", "own");
+  over.kind = Outcome::Kind::lost;
+  over.exceeded = "processes_limit = 7 (used 8)";
+  const std::uint64_t number = over.run;
+  CHECK(bench.finish(std::move(over)) == "hooks t1");
+  const auto* hooks = std::get_if<Run>(&bench.effects.back());
+  REQUIRE(hooks != nullptr);
+  CHECK(hooks->execution.limits.processes == 7u);
+  CHECK(hooks->execution.limits.memory == 1u << 30);
+  CHECK(bench.finish(number, Outcome::Kind::failure) == "commit FAILURE ack");
+  CHECK(
+      bench.entry().result->result_json ==
+      R"x({"exc_type": "ResourceLimitExceeded", "exc_message": ["passed processes_limit = 7 (used 8)"], "exc_module": "errand.exceptions"})x");
+}
+
 TEST_CASE("a hard time limit ends as a failure once hooks and errbacks have run in a fresh process") {
   EngineBench bench;
   Outcome outcome;
