@@ -37,6 +37,22 @@ std::vector<QueueSpec> queues_of(const config::Settings& settings) {
   return out;
 }
 
+ResourceLimits limits_of(const config::Settings& settings) {
+  const auto number = [&](std::string_view name) { return static_cast<std::uint64_t>(settings.integer(name)); };
+  const auto set = [](auto& limit, std::uint64_t value) {
+    using Held = typename std::remove_reference_t<decltype(limit)>::value_type;
+    if (value > 0) limit = static_cast<Held>(value);
+  };
+  ResourceLimits limits;
+  set(limits.memory, number("task_memory_limit"));
+  set(limits.file_size, number("task_file_size_limit"));
+  set(limits.disk, number("task_disk_limit"));
+  set(limits.open_files, number("task_open_files_limit"));
+  set(limits.processes, number("task_processes_limit"));
+  limits.cpu_time = settings.duration("task_cpu_limit");
+  return limits;
+}
+
 WorkerOptions worker_options(const Context& context) {
   const config::Settings& settings = context.settings;
   WorkerOptions options;
@@ -53,6 +69,7 @@ WorkerOptions worker_options(const Context& context) {
   options.max_memory_per_child_kib = static_cast<std::size_t>(settings.integer("worker_max_memory_per_child") / 1'024);
   options.time_limit = settings.duration("task_time_limit");
   options.soft_time_limit = settings.duration("task_soft_time_limit");
+  options.limits = limits_of(settings);
   options.result_extended = settings.flag("result_extended");
   options.store_errors_even_if_ignored = settings.flag("task_store_errors_even_if_ignored");
   if (settings.is_set("typed_json")) options.typed_json = settings.flag("typed_json");

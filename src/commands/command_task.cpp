@@ -3,6 +3,7 @@
 #include "commands/process.hpp"
 #include "core/iso8601.hpp"
 #include "core/text.hpp"
+#include "tasks/limit_text.hpp"
 
 #include <errand/context.hpp>
 #include <errand/error.hpp>
@@ -56,6 +57,21 @@ Value time_or_null(const std::optional<TimePoint>& time) { return time ? Value(c
 std::string signal_name(int signal) {
   const char* name = sigabbrev_np(signal);
   return name == nullptr ? "signal " + std::to_string(signal) : std::string("SIG") + name;
+}
+
+// A program, or one that a shell ran, ended by the kernel's limit. "": it was something else.
+std::string passed_limit(const ProcessEnd& end, const ResourceLimits& limits) {
+  const auto ended_by = [&](int signal) { return end.signal == signal || end.exit_status == 128 + signal; };
+  if (limits.file_size && ended_by(SIGXFSZ)) return limit_text(Limit::file_size, limits, 0);
+  if (limits.cpu_time && ended_by(SIGXCPU)) return limit_text(Limit::cpu_time, limits, 0);
+  return "";
+}
+
+// Memory that a program is refused ends it in its own words; what it had used says why.
+std::string memory_note(const ProcessEnd& end, const ResourceLimits& limits) {
+  const auto used = static_cast<std::uint64_t>(end.peak_rss_kib) * 1'024;
+  if (!limits.memory || used < *limits.memory / 4 * 3) return "";
+  return " (near " + limit_text(Limit::memory, limits, used) + ")";
 }
 
 Value result_of(const std::string& output) {
@@ -114,8 +130,14 @@ Value run(const config::TaskSection& section, TaskContext& task, const TaskSchem
   // It may have ended well in spite of the limit; then that is what happened.
   if (asked && end.terminated && (end.signal != 0 || end.exit_status != 0)) task.check_cancelled();
   const std::string& said = end.last_lines;
+  const ResourceLimits& limits = task.request().limits;
+  if (const std::string limit = passed_limit(end, limits); !limit.empty()) {
+    throw TaskError("ResourceLimitExceeded", "passed " + limit + (said.empty() ? "" : ": " + said),
+                    "errand.exceptions");
+  }
   if (end.signal != 0)
-    throw TaskError("CommandFailed", "ended by " + signal_name(end.signal) + (said.empty() ? "" : ": " + said));
+    throw TaskError("CommandFailed", "ended by " + signal_name(end.signal) + memory_note(end, limits) +
+                                         (said.empty() ? "" : ": " + said));
   if (end.exit_status == kAskAgain) {
     const std::string why = said.empty() ? "the program asked for a retry (exit code 75)" : said;
     if (section.retry) throw Retry(why);
@@ -124,7 +146,8 @@ Value run(const config::TaskSection& section, TaskContext& task, const TaskSchem
   if (end.exit_status != 0) {
     throw TaskError(
         "CommandFailed",
-        said.empty() ? "exit code " + std::to_string(end.exit_status) + " and nothing on standard error" : said);
+        (said.empty() ? "exit code " + std::to_string(end.exit_status) + " and nothing on standard error" : said) +
+            memory_note(end, limits));
   }
   return result_of(end.output);
 }
@@ -166,6 +189,7 @@ void change_options(TaskDefinition& definition, const config::TaskSection& secti
   if (section.time_limit) options.time_limit = section.time_limit;
   if (section.soft_time_limit) options.soft_time_limit = section.soft_time_limit;
   if (section.expires) options.expires = section.expires;
+  options.limits = section.limits.or_else(options.limits);
   if (section.priority) options.priority = section.priority;
 }
 

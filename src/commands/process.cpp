@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -217,6 +218,7 @@ ProcessEnd run_process(const ProcessSpec& spec, const std::function<void(std::st
   std::array<char, 65'536> part;
   bool exited = false;
   int status = 0;
+  rusage usage{};
   const auto take = [&](core::UniqueFd& fd, auto&& use) {
     const ssize_t n = read(fd.get(), part.data(), part.size());
     if (n > 0)
@@ -264,7 +266,7 @@ ProcessEnd run_process(const ProcessSpec& spec, const std::function<void(std::st
       end.terminated = true;
       kill(-pid, SIGTERM);
     }
-    exited = waitpid(pid, &status, WNOHANG) == pid;
+    exited = wait4(pid, &status, WNOHANG, &usage) == pid;
   }
   group.ended = true;
   // What it wrote last. Grandchildren that hold the pipes open are not waited for.
@@ -275,6 +277,7 @@ ProcessEnd run_process(const ProcessSpec& spec, const std::function<void(std::st
   lines.flush();
   kill(-pid, SIGKILL);
   end.last_lines = std::move(lines).last();
+  end.peak_rss_kib = usage.ru_maxrss;
   if (WIFSIGNALED(status))
     end.signal = WTERMSIG(status);
   else

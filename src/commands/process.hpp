@@ -5,6 +5,7 @@
 
 #include <errand/time.hpp>
 
+#include <cstdint>
 #include <functional>
 #include <string>
 #include <string_view>
@@ -27,6 +28,7 @@ enum class Order { go_on, terminate, kill };
 struct ProcessEnd {
   int exit_status = 0;            ///< of a program that exited
   int signal = 0;                 ///< not 0: it was ended by this signal
+  std::int64_t peak_rss_kib = 0;  ///< of the program, or the largest of those it has waited for
   bool terminated = false;        ///< it was asked to stop with SIGTERM, or killed
   bool output_too_large = false;  ///< it wrote more than max_output and was killed
   std::string output;

@@ -69,6 +69,16 @@ class Reader {
                                   .bare = 1'000};
     setting(name, like, [&](const Value& value) { out = Milliseconds{value.as_integer()}; });
   }
+  void size(std::string_view name, std::optional<std::uint64_t>& out) {
+    static constexpr Setting like{
+        .group = "", .name = "", .type = Type::size, .fallback = "", .doc = "", .least = 1'024, .most = 1ll << 50};
+    setting(name, like, [&](const Value& value) { out = static_cast<std::uint64_t>(value.as_integer()); });
+  }
+  void count(std::string_view name, std::optional<std::uint32_t>& out) {
+    static constexpr Setting like{
+        .group = "", .name = "", .type = Type::integer, .fallback = "", .doc = "", .least = 1, .most = 1'000'000};
+    setting(name, like, [&](const Value& value) { out = static_cast<std::uint32_t>(value.as_integer()); });
+  }
   void finish() {
     for (const auto& [name, node] : table_.members) {
       if (std::find(known_.begin(), known_.end(), name) != known_.end()) continue;
@@ -208,6 +218,12 @@ TaskSection read_task(const std::string& name, const Node& node, const std::stri
   reader.duration("time_limit", task.time_limit);
   reader.duration("soft_time_limit", task.soft_time_limit);
   reader.duration("expires", task.expires);
+  reader.size("memory_limit", task.limits.memory);
+  reader.duration("cpu_limit", task.limits.cpu_time);
+  reader.size("file_size_limit", task.limits.file_size);
+  reader.size("disk_limit", task.limits.disk);
+  reader.count("open_files_limit", task.limits.open_files);
+  reader.count("processes_limit", task.limits.processes);
   reader.setting("priority", kPriority,
                  [&](const Value& value) { task.priority = static_cast<int>(value.as_integer()); });
   reader.flag("acks_late", task.acks_late);
@@ -248,6 +264,12 @@ const std::vector<TaskKey>& task_keys() {
       {"rate_limit", "text", "Most starts: `10/s`, `100/m`, `3/h`; by each worker."},
       {"time_limit", "duration", "The process is killed after that."},
       {"soft_time_limit", "duration", "The task is asked to stop after that; a program gets SIGTERM."},
+      {"memory_limit", "size", "Ended as ResourceLimitExceeded when its processes use more together (prefork)."},
+      {"cpu_limit", "duration", "The same for processor time."},
+      {"file_size_limit", "size", "The same for the largest file it writes."},
+      {"disk_limit", "size", "The same for all it writes to disks."},
+      {"open_files_limit", "integer", "Descriptors of each of its processes; opening more fails inside the task."},
+      {"processes_limit", "integer", "The same for processes it has started and that still are there."},
       {"expires", "duration", "Calls that name no expiry are worth nothing after that."},
       {"priority", "integer", "0 to 9."},
       {"acks_late", "bool", "false: acknowledged when it starts; a crash then loses it."},

@@ -37,6 +37,7 @@ struct TaskSection {
   std::optional<RetryPolicy> retry;
   std::optional<RateLimit> rate_limit;
   std::optional<Milliseconds> time_limit, soft_time_limit, expires;
+  ResourceLimits limits;
   std::optional<int> priority;
   std::optional<std::string> description;
 };

@@ -118,3 +118,26 @@ TEST_CASE("declared parameters are checked, also against what other senders send
   CHECK_FALSE(definition.schema.open);
   CHECK(command_task(section("x")).schema.open);
 }
+
+TEST_CASE("DZ-39: a program that the kernel ends for its limit fails with the limit's name") {
+  const auto limited = [](std::string script, ResourceLimits limits) -> std::string {
+    TaskContext::Request request;
+    request.id = "id-1";
+    request.task = "shell.task";
+    request.limits = limits;
+    Host host;
+    TaskContext task(std::move(request), host);
+    try {
+      static_cast<void>(command_task(section(std::move(script))).invoke(task, {}, {}));
+    } catch (const TaskError& error) {
+      return error.type + ": " + error.what();
+    }
+    return "nothing was thrown";
+  };
+  // What a pool's process has as its own limit, a program inherits; a shell shows the signal as 128 and its number.
+  CHECK(limited("kill -XFSZ $$", {.file_size = 4u << 20}) == "ResourceLimitExceeded: passed file_size_limit = 4MiB");
+  CHECK(limited("sh -c 'kill -XCPU $$'; exit $?", {.cpu_time = Milliseconds{500}})
+            .starts_with("ResourceLimitExceeded: passed cpu_limit = 500ms"));
+  CHECK(limited("kill -XFSZ $$", {}).starts_with("CommandFailed: ended by SIGXFSZ"));
+  CHECK(limited("exit 3", {.memory = 1'024}).find("(near memory_limit = 1KiB (used ") != std::string::npos);
+}
