@@ -29,9 +29,9 @@ struct CommitEntry {
   std::vector<Envelope> follow_ups;
   std::optional<TaskResult> result;
   std::optional<Settlement> settlement;
-  std::vector<TaskResult> more_results;     ///< chain steps that will never run
+  std::vector<TaskResult> more_results;  ///< chain steps that will never run
   std::vector<ChordReport> chord_reports;
-  std::shared_ptr<const Message> message;   ///< the member's, for root and priority of the chord's body
+  std::shared_ptr<const Message> message;  ///< the member's, for root and priority of the chord's body
 };
 
 /// Renew the leases of everything held.

@@ -38,7 +38,7 @@ struct Arrival {
   std::optional<std::int64_t> group_index;
   int priority = 0;
 
-  std::string defect_code;    ///< not empty: cannot be run; stable reason for the dead letter
+  std::string defect_code;  ///< not empty: cannot be run; stable reason for the dead letter
   std::string defect_detail;
   // Of the task's record, looked up for redelivered messages and for retries; "" unknown or none.
   std::string stored_state;
@@ -113,7 +113,7 @@ struct StopRequested {
   SteadyPoint at = SteadyPoint::max();  ///< when it was asked for, if that was before now: a loop may wait for a store
 };
 
-using Input = std::variant<Delivered, Capacity, Started, Progressed, Finished, ProcessEnded, Reclaimed, Committed, Renewed,
-                           LeasesLost, Revoked, Control, Tick, StopRequested>;
+using Input = std::variant<Delivered, Capacity, Started, Progressed, Finished, ProcessEnded, Reclaimed, Committed,
+                           Renewed, LeasesLost, Revoked, Control, Tick, StopRequested>;
 
 }  // namespace errand::worker

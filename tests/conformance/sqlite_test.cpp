@@ -11,8 +11,8 @@ using namespace errand;
 TEST_CASE("sqlite: the broker keeps its promises") {
   const testing::Folder folder;
   const std::string url = "sqlite:///" + folder.path + "/errand.db";
-  testing::expect_all(conformance::check_broker(
-      {.open = [&] { return open_broker(url, {.max_dead_letters = 8}); }, .open_results = [&] { return open_result_backend(url); }}));
+  testing::expect_all(conformance::check_broker({.open = [&] { return open_broker(url, {.max_dead_letters = 8}); },
+                                                 .open_results = [&] { return open_result_backend(url); }}));
 }
 
 TEST_CASE("sqlite: the result backend keeps its promises") {
