@@ -27,7 +27,7 @@ LEVELS = {
     "interop": "interop",
     "e2e": "e2e",
     "tidy": "tidy",
-    "sanitized": None,  # CI's slice of ./dev sanitize, in a build folder of its own
+    "sanitized": None,  # a slice of ./dev sanitize, in a build folder of its own
 }
 # What that slice is: see `sanitized_tests` in tests/CMakeLists.txt.
 SANITIZED = ["-R", r"^(unit\.|conformance|fuzz\.)"]
