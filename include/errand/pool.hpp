@@ -51,6 +51,8 @@ struct Outcome {
   std::string traceback;
   std::string error_text;                               ///< "ValueError: no such size", for logs
   std::string error_type, error_message, error_module;  ///< its parts
+  std::string defect_code;  ///< failure, not empty: the body cannot be read; reason of the dead letter
+  std::string defect_detail;
   std::vector<Envelope> follow_ups;  ///< sent by the task, its callbacks, next chain step or errbacks
   std::string children_json = "[]";
   std::string chord_json;  ///< embed.chord, raw, when the message is a chord member

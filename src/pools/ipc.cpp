@@ -278,6 +278,8 @@ void append_finished(std::string& out, const Outcome& o) {
   w.put(o.error_type);
   w.put(o.error_message);
   w.put(o.error_module);
+  w.put(o.defect_code);
+  w.put(o.defect_detail);
   w.put(static_cast<std::uint32_t>(o.follow_ups.size()));
   for (const Envelope& envelope : o.follow_ups) {
     w.put(envelope.route);
@@ -319,6 +321,8 @@ Outcome read_finished(std::string_view payload) {
   o.error_type = r.get<std::string>();
   o.error_message = r.get<std::string>();
   o.error_module = r.get<std::string>();
+  o.defect_code = r.get<std::string>();
+  o.defect_detail = r.get<std::string>();
   for (auto left = r.get<std::uint32_t>(); left > 0; --left) {
     Envelope& envelope = o.follow_ups.emplace_back();
     envelope.route = r.get<Route>();

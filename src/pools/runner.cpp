@@ -59,13 +59,19 @@ class Attempt final : public ContextHost {
     try {
       task_ = protocol::decode_task(*execution_.message);
       body_.emplace(*execution_.message);
+      // All of the body, before the task runs: one whose callbacks cannot be read must not run and then fail.
+      args_ = body_->args();
+      kwargs_ = body_->kwargs();
+      embed_ = body_->embed();
       definition_ = registry_.find(execution_.task);
       if (execution_.finish_failure)
         finish_from_outside();
       else
         attempt();
     } catch (const protocol::DecodeFailure& failure) {
-      // The headers were fine, the body is not: the task never ran.
+      // The headers were fine, the body is not: the task never ran, and the message is kept.
+      outcome_.defect_code = failure.reason();
+      outcome_.defect_detail = failure.line();
       fail(protocol::ExceptionInfo{"DecodeError", "kombu.exceptions", {Value(failure.line())}});
     } catch (const std::exception& unexpected) {
       fail(protocol::ExceptionInfo{
@@ -73,7 +79,7 @@ class Attempt final : public ContextHost {
     }
     outcome_.duration = std::chrono::steady_clock::now() - begin;
     outcome_.peak_rss_kib = peak_rss_kib();
-    if (options_.extended_results && body_) {
+    if (options_.extended_results && embed_) {
       outcome_.args_json = secret_free(body_->args_json(), true);
       outcome_.kwargs_json = secret_free(body_->kwargs_json(), false);
     }
@@ -149,20 +155,18 @@ class Attempt final : public ContextHost {
 
   void attempt() {
     TaskContext context(request(), *this);
-    const Array args = body_->args();
-    const Object kwargs = body_->kwargs();
     try {
       Value result;
       if (definition_ != nullptr) {
-        for (const auto& hooks : definition_->hooks) hooks->before(context, args, kwargs);
+        for (const auto& hooks : definition_->hooks) hooks->before(context, args_, kwargs_);
         ERRAND_FAILPOINT("run.in_user_code");
-        result = definition_->invoke(context, args, kwargs);
+        result = definition_->invoke(context, args_, kwargs_);
       } else {
-        result = run_builtin(execution_.task, registry_, context, args, kwargs);
+        result = run_builtin(execution_.task, registry_, context, args_, kwargs_);
       }
       succeed(context, result, args, kwargs);
     } catch (const Retry& asked) {
-      retry(context, args, kwargs, asked, std::current_exception());
+      retry(context, asked, std::current_exception());
     } catch (const Reject& rejected) {
       outcome_.kind = rejected.requeue ? Outcome::Kind::requeue : Outcome::Kind::reject;
       outcome_.error_text = std::string("Reject: ") + rejected.what();
@@ -175,7 +179,7 @@ class Attempt final : public ContextHost {
       outcome_.result_json = protocol::terminated().to_json();
       drop_sends();
     } catch (...) {
-      caught(context, args, kwargs, std::current_exception());
+      caught(context, std::current_exception());
     }
     each_hook([&](Hooks& hooks) { hooks.after(context, state_name()); });
   }
@@ -202,7 +206,7 @@ class Attempt final : public ContextHost {
       each_hook([&](Hooks& hooks) { hooks.on_failure(context, failure, args, kwargs); });
       return;
     }
-    protocol::FollowUps next = protocol::after_success(task_, body_->embed(), json, follow_up_options());
+    protocol::FollowUps next = protocol::after_success(task_, *embed_, json, follow_up_options());
     adopt(std::move(next));
     outcome_.kind = Outcome::Kind::success;
     outcome_.result_json = std::move(json);
@@ -233,8 +237,7 @@ class Attempt final : public ContextHost {
     return failure;
   }
 
-  void retry(TaskContext& context, const Array& args, const Object& kwargs, const Retry& asked,
-             std::exception_ptr exception) {
+  void retry(TaskContext& context, const Retry& asked, std::exception_ptr exception) {
     static const RetryPolicy kDefault = RetryPolicy::fixed(Milliseconds{180'000}, 3);
     RetryPolicy policy = definition_ == nullptr ? kDefault : definition_->options.retry;
     if (policy.max_retries == 0u) policy = kDefault;  // the task asks although its errors are not retried by themselves
@@ -249,10 +252,10 @@ class Attempt final : public ContextHost {
     if (!asked.queue.empty()) policy.queue = asked.queue;
     outcome_.eta = asked.eta;
     const protocol::ExceptionInfo error{"Retry", "celery.exceptions", {Value(std::string(asked.what()))}};
-    retry_or_fail(context, args, kwargs, policy, error, to_failure(error, std::move(exception)));
+    retry_or_fail(context, policy, error, to_failure(error, std::move(exception)));
   }
 
-  void caught(TaskContext& context, const Array& args, const Object& kwargs, std::exception_ptr exception) {
+  void caught(TaskContext& context, std::exception_ptr exception) {
     protocol::ExceptionInfo error = protocol::describe_exception(exception);
     if (error.type == "MemoryError" && execution_.limits.memory) {
       error.arguments = {Value(error.text().substr(std::min(error.text().size(), error.type.size() + 2)) + " (" +
@@ -261,11 +264,10 @@ class Attempt final : public ContextHost {
     Failure failure = to_failure(error, std::move(exception));
     static const RetryPolicy kNone = RetryPolicy::none();
     const RetryPolicy& policy = definition_ == nullptr ? kNone : retry_policy_for(definition_->options, failure);
-    retry_or_fail(context, args, kwargs, policy, error, std::move(failure));
+    retry_or_fail(context, policy, error, std::move(failure));
   }
 
-  void retry_or_fail(TaskContext& context, const Array& args, const Object& kwargs, const RetryPolicy& policy,
-                     const protocol::ExceptionInfo& error, Failure failure) {
+  void retry_or_fail(TaskContext& context, const RetryPolicy& policy, const protocol::ExceptionInfo& error, Failure failure) {
     const bool tries_left = !policy.max_retries || execution_.retries < *policy.max_retries;
     const double uniform = static_cast<double>(core::random_bits() >> 11) * 0x1.0p-53;
     const Milliseconds wait = policy.wait(execution_.retries, uniform);
@@ -292,7 +294,7 @@ class Attempt final : public ContextHost {
     }
     fail(final_error);
     failure.traceback = outcome_.traceback;
-    each_hook([&](Hooks& hooks) { hooks.on_failure(context, failure, args, kwargs); });
+    each_hook([&](Hooks& hooks) { hooks.on_failure(context, failure, args_, kwargs_); });
   }
 
   void set_error(const protocol::ExceptionInfo& error, const Failure& failure) {
@@ -314,11 +316,10 @@ class Attempt final : public ContextHost {
   }
 
   void errbacks() {
-    if (!body_) return;
+    if (!embed_) return;
     try {
-      const protocol::Embed embed = body_->embed();
-      adopt(protocol::after_failure(task_, embed, follow_up_options()));
-      for (protocol::WaitingStep& waiting : protocol::waiting_steps(embed)) {
+      adopt(protocol::after_failure(task_, *embed_, follow_up_options()));
+      for (protocol::WaitingStep& waiting : protocol::waiting_steps(*embed_)) {
         Outcome::NeverRun step{.id = std::move(waiting.id), .group = std::move(waiting.group), .index = waiting.index};
         if (!waiting.chord.is_null()) step.chord_json = to_json(waiting.chord);
         outcome_.never_run.push_back(std::move(step));
@@ -340,9 +341,7 @@ class Attempt final : public ContextHost {
     errbacks();
     if (definition_ == nullptr) return;
     TaskContext context(request(), *this);
-    const Array args = body_->args();
-    const Object kwargs = body_->kwargs();
-    each_hook([&](Hooks& hooks) { hooks.on_failure(context, ended, args, kwargs); });
+    each_hook([&](Hooks& hooks) { hooks.on_failure(context, ended, args_, kwargs_); });
     each_hook([&](Hooks& hooks) { hooks.after(context, state::failure); });
   }
 
@@ -374,8 +373,7 @@ class Attempt final : public ContextHost {
 
   void note_chord() {
     if (task_.group.empty()) return;
-    const Value chord = body_->embed().chord;
-    if (!chord.is_null()) outcome_.chord_json = to_json(chord);
+    if (!embed_->chord.is_null()) outcome_.chord_json = to_json(embed_->chord);
   }
 
   protocol::FollowUpOptions follow_up_options() const {
@@ -426,6 +424,9 @@ class Attempt final : public ContextHost {
   const TaskDefinition* definition_ = nullptr;
   protocol::TaskMessage task_;
   std::optional<protocol::Body> body_;
+  Array args_;
+  Object kwargs_;
+  std::optional<protocol::Embed> embed_;
   Array children_;
   Outcome outcome_;
 };

@@ -175,7 +175,14 @@ void Engine::finish(std::uint64_t run, Held& held, Outcome& outcome, Now now, st
       fill(state::success, false);
       break;
     case Kind::failure:
-      emit(Emit::What::failed, held, outcome.error_text, out, outcome.duration);
+      if (outcome.defect_code.empty()) {
+        emit(Emit::What::failed, held, outcome.error_text, out, outcome.duration);
+      } else {
+        emit(Emit::What::dead_lettered, held, outcome.defect_code + ": " + outcome.defect_detail, out);
+        entry.settlement->kind = Settlement::Kind::dead_letter;
+        entry.settlement->reason = std::move(outcome.defect_code);
+        entry.settlement->detail = std::move(outcome.defect_detail);
+      }
       fill(state::failure, true);
       break;
     case Kind::retry:

@@ -80,6 +80,18 @@ TEST_CASE("what cannot be run is dead-lettered with its reason and the worker go
   CHECK(bench.capacity(1) == "run t3");
 }
 
+// The headers were fine, so it went to the pool; only there its body turns out to be none.
+TEST_CASE("F110_a body that cannot be read is dead-lettered, and its sender told") {
+  EngineBench bench;
+  Outcome outcome;
+  outcome.run = bench.running("t1");
+  outcome.kind = Outcome::Kind::failure;
+  outcome.defect_code = "BAD_BODY";
+  outcome.defect_detail = "body: expected 3 elements, got 1";
+  CHECK(bench.finish(std::move(outcome)) == "commit FAILURE dead:BAD_BODY");
+  CHECK(bench.entry().settlement->detail == "body: expected 3 elements, got 1");
+}
+
 TEST_CASE("a task that asks to be dropped goes to the dead letters, one that asks to be requeued waits a moment") {
   EngineBench bench;
   CHECK(bench.finish(bench.running("t1"), Outcome::Kind::reject) == "commit dead:REJECTED");
