@@ -50,6 +50,7 @@ void SqliteBroker::declare(const Topology& topology) {
 void SqliteBroker::publish(std::span<const Envelope> envelopes) {
   if (envelopes.empty()) return;
   Database& database = store_.database();
+  store_.require_room();
   {
     Transaction transaction(database);
     insert_messages(database, envelopes, options_.max_message_bytes);

@@ -119,7 +119,7 @@ bool SqliteConsumer::something_waits(Database& database) {
 bool SqliteConsumer::rescue_waits(Database& database) {
   {
     Query query = database.query("SELECT 1 FROM lease WHERE until < ? LIMIT 1");
-    if (query.bind(now_us()).step()) return true;
+    if (query.bind(lease_now_us()).step()) return true;
   }
   if (!dead_owners(database).empty()) return true;
   rescue_at_ = std::chrono::steady_clock::now() + kRescueEvery;
@@ -151,7 +151,7 @@ void SqliteConsumer::claim(std::size_t max) {
     const std::int64_t now = now_us();
     promote_parked(database, now);
     if (const SteadyPoint steady = std::chrono::steady_clock::now(); rescue_at_ <= steady) {
-      rescue(database, now);
+      rescue(database);
       rescue_at_ = steady + kRescueEvery;
     }
     // One token for the whole batch: what counts is that a later delivery of a message has a higher one.
@@ -162,7 +162,7 @@ void SqliteConsumer::claim(std::size_t max) {
     }
     std::size_t bytes = 0;
     for (std::size_t i = 0; i < options_.queues.size() && deliveries_.size() < max && bytes < kMostBatchBytes; ++i) {
-      bytes += claim_from(database, (rotation_ + i) % options_.queues.size(), max, now, token, metas);
+      bytes += claim_from(database, (rotation_ + i) % options_.queues.size(), max, token, metas);
     }
     rotation_ = (rotation_ + 1) % options_.queues.size();
     learn_revoked(database, now);
@@ -178,8 +178,8 @@ void SqliteConsumer::claim(std::size_t max) {
 }
 
 // Takes from the front of one queue. What is taken is a range of the index, so the entries move in one statement.
-std::size_t SqliteConsumer::claim_from(Database& database, std::size_t index, std::size_t max, std::int64_t now,
-                                       std::int64_t token, std::vector<std::string>& metas) {
+std::size_t SqliteConsumer::claim_from(Database& database, std::size_t index, std::size_t max, std::int64_t token,
+                                       std::vector<std::string>& metas) {
   const std::int64_t queue = queue_number(database, index);
   std::size_t bytes = 0;
   std::int64_t urgency = -1;
@@ -204,7 +204,7 @@ std::size_t SqliteConsumer::claim_from(Database& database, std::size_t index, st
     }
   }
   if (urgency < 0) return 0;
-  const std::int64_t until = now + std::chrono::duration_cast<Microseconds>(options_.lease).count();
+  const std::int64_t until = lease_now_us() + std::chrono::duration_cast<Microseconds>(options_.lease).count();
   database
       .query(
           "INSERT OR REPLACE INTO lease (message, owner, token, until, deliveries) SELECT message, ?4, ?5, ?6, "
@@ -273,8 +273,9 @@ void SqliteConsumer::promote_parked(Database& database, std::int64_t now) {
 }
 
 // Messages of processes that have died, at once, and of leases that ran out, whoever held them.
-void SqliteConsumer::rescue(Database& database, std::int64_t now) {
+void SqliteConsumer::rescue(Database& database) {
   ERRAND_FAILPOINT("sweep.before");
+  const std::int64_t now = lease_now_us();
   for (const std::int64_t id : dead_owners(database)) {
     ERRAND_FAILPOINT("lease.expire");
     database.query("UPDATE lease SET until = 0 WHERE owner = ?").bind(id).run();
@@ -430,7 +431,7 @@ bool SqliteConsumer::commit(const Commit& commit, ResultBackend* results_in) {
 void SqliteConsumer::extend(std::span<const Receipt> receipts, Milliseconds lease) {
   if (receipts.empty()) return;
   ERRAND_FAILPOINT("lease.renew");
-  const std::int64_t until = now_us() + std::chrono::duration_cast<Microseconds>(lease).count();
+  const std::int64_t until = lease_now_us() + std::chrono::duration_cast<Microseconds>(lease).count();
   Database& database = store_.database();
   std::vector<Receipt> lost;
   Transaction transaction(database);

@@ -28,7 +28,7 @@ class SqliteConsumer final : public Consumer {
 
  private:
   void claim(std::size_t max);
-  std::size_t claim_from(Database& database, std::size_t index, std::size_t max, std::int64_t now, std::int64_t token,
+  std::size_t claim_from(Database& database, std::size_t index, std::size_t max, std::int64_t token,
                          std::vector<std::string>& metas);
   std::int64_t queue_number(Database& database, std::size_t index);
   std::int64_t owner(Database& database);
@@ -42,7 +42,7 @@ class SqliteConsumer final : public Consumer {
   std::vector<std::uint32_t> apply(Database& database, std::span<const Settlement> settlements);
   void count_late(std::span<const Settlement> settlements, std::span<const std::uint32_t> late);
   void promote_parked(Database& database, std::int64_t now);
-  void rescue(Database& database, std::int64_t now);
+  void rescue(Database& database);
   bool decode(Delivery& delivery, std::string_view meta);
 
   Store store_;

@@ -1,5 +1,6 @@
 #include "wire/sqlite/store.hpp"
 
+#include "core/log.hpp"
 #include "core/text.hpp"
 
 #include <fcntl.h>
@@ -10,9 +11,12 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 #include <algorithm>
+#include <cerrno>
 #include <chrono>
 #include <climits>
 #include <cstdlib>
+#include <cstring>
+#include <ctime>
 #include <iterator>
 
 namespace errand::sqlite {
@@ -90,22 +94,15 @@ void refuse_network_file_system(const std::string& path) {
          "ERRAND_SQLITE_FORCE=1 to use it all the same");
 }
 
-void ensure_schema(Database& database) {
-  // The limit is what the log shrinks to again after a long reader has kept it from being written back.
-  database.execute("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA journal_size_limit = 67108864;");
-  if (pragma(database, "PRAGMA application_id") == kApplicationId &&
-      pragma(database, "PRAGMA user_version") == kSchemaVersion)
-    return;
-  Transaction transaction(database);
+enum class Found { nothing, older, current };
+
+// Which schema is there; throws for a file that is another program's or of a version nobody here knows. Reads only: a
+// file that is refused is left as it is to the byte.
+Found find_schema(Database& database) {
   const std::int64_t application = pragma(database, "PRAGMA application_id");
   const std::int64_t version = pragma(database, "PRAGMA user_version");
-  if (application == kApplicationId && version == kSchemaVersion) return;  // another process has just made it
-  if (application == kApplicationId && version == 1) {
-    database.execute(kUpgradeFrom1);
-    database.execute("PRAGMA user_version = 2;");
-    transaction.commit();
-    return;
-  }
+  if (application == kApplicationId && version == kSchemaVersion) return Found::current;
+  if (application == kApplicationId && version == 1) return Found::older;
   if (application == kApplicationId) {
     refuse(database.path(), ErrorKind::conflict,
            "expected schema version " + std::to_string(kSchemaVersion) + ", got " + std::to_string(version) +
@@ -115,8 +112,24 @@ void ensure_schema(Database& database) {
     refuse(database.path(), ErrorKind::conflict,
            "expected a database of Errand or no file, got another program's database; it was left as it is");
   }
-  database.execute(kSchema);
-  database.execute("PRAGMA application_id = 1165128292; PRAGMA user_version = 2;");
+  return Found::nothing;
+}
+
+void ensure_schema(Database& database) {
+  const Found before = find_schema(database);
+  // The limit is what the log shrinks to again after a long reader has kept it from being written back.
+  database.execute("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA journal_size_limit = 67108864;");
+  if (before == Found::current) return;
+  Transaction transaction(database);
+  const Found found = find_schema(database);
+  if (found == Found::current) return;  // another process has just made it
+  if (found == Found::older) {
+    database.execute(kUpgradeFrom1);
+    database.execute("PRAGMA user_version = 2;");
+  } else {
+    database.execute(kSchema);
+    database.execute("PRAGMA application_id = 1165128292; PRAGMA user_version = 2;");
+  }
   transaction.commit();
 }
 static_assert(kApplicationId == 1165128292 && kSchemaVersion == 2, "the pragmas above take no parameters");
@@ -126,6 +139,12 @@ static_assert(kApplicationId == 1165128292 && kSchemaVersion == 2, "the pragmas 
 std::int64_t now_us() noexcept {
   return std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::system_clock::now().time_since_epoch())
       .count();
+}
+
+std::int64_t lease_now_us() noexcept {
+  timespec now{};
+  clock_gettime(CLOCK_BOOTTIME, &now);
+  return static_cast<std::int64_t>(now.tv_sec) * 1'000'000 + now.tv_nsec / 1'000;
 }
 
 std::string path_of_url(std::string_view url) {
@@ -155,7 +174,8 @@ bool locks_hold_on(long file_system_type) noexcept {
   return std::find(std::begin(kUntrusted), std::end(kUntrusted), file_system_type) == std::end(kUntrusted);
 }
 
-Store::Store(std::string path, Milliseconds patience) : path_(std::move(path)), patience_(patience) {}
+Store::Store(std::string path, Milliseconds patience, LogLimits log_limits)
+    : path_(std::move(path)), log_limits_(log_limits), patience_(patience) {}
 Store::~Store() {
   if (pid_ != getpid()) forget();
 }
@@ -189,6 +209,7 @@ void Store::open() {
   check_identity_at_ = std::chrono::steady_clock::now() + kCheckIdentityEvery;
   database_ = std::move(database);
   pid_ = getpid();
+  check_log();
 }
 
 void Store::check_identity() {
@@ -205,7 +226,43 @@ void Store::check_identity() {
            "the file was replaced by another while it was open; what would be written now would be lost. Restart to "
            "use the new one");
   }
+  // A read-only remount, or rights that were taken away: the open handle may still write for a while, the next does
+  // not.
+  if (access(path_.c_str(), R_OK | W_OK) != 0) {
+    refuse(path_, ErrorKind::conflict,
+           std::string("the file was open and may no longer be written (") + std::strerror(errno) +
+               "). Give the rights back, or restart with another file");
+  }
+  check_log();
   check_identity_at_ = now + kCheckIdentityEvery;
+}
+
+void Store::check_log() {
+  struct stat about{};
+  log_bytes_ = stat((path_ + "-wal").c_str(), &about) == 0 ? static_cast<std::int64_t>(about.st_size) : 0;
+  if (log_bytes_ <= log_limits_.alarm) return;
+  log::limited(log::Level::warning, "sqlite.log",
+               "the file's log is over its limit: some program reads the file and does not end, so that the log cannot "
+               "be written back; end it (fuser names it)",
+               {{"file", path_}, {"bytes", log_bytes_}, {"alarm_bytes", log_limits_.alarm}});
+}
+
+void Store::require_room() {
+  if (log_bytes_ <= log_limits_.most) return;
+  check_log();
+  if (log_bytes_ <= log_limits_.most) return;
+  // The reader may have ended since. What is written back then lets the next writer begin the log anew, and without
+  // this nobody would, where everybody is refused.
+  {
+    Query checkpoint = database().query("PRAGMA wal_checkpoint(PASSIVE)");
+    if (checkpoint.step() && checkpoint.integer(0) == 0 && checkpoint.integer(1) == checkpoint.integer(2)) return;
+  }
+  throw Error({.kind = ErrorKind::overloaded,
+               .operation = "sqlite.log",
+               .subject = path_ + "-wal",
+               .detail = "expected at most " + std::to_string(log_limits_.most) + " bytes of log, got " +
+                         std::to_string(log_bytes_) +
+                         ": a program reads the file and does not end; end it (fuser names it)"});
 }
 
 void Store::announce(News news) noexcept {

@@ -14,19 +14,29 @@ namespace errand::sqlite {
 /// Which of the two kinds of news.
 enum class News { queue, result };
 
+/// How far the write-ahead log may grow. It shrinks by itself unless a reader keeps it: a forgotten shell or backup.
+struct LogLimits {
+  std::int64_t alarm = std::int64_t{256} << 20;  ///< bytes; beyond this the log says so every ten seconds
+  std::int64_t most = std::int64_t{1} << 30;     ///< beyond this nothing new is accepted
+};
+
 /// A connection to the store with its schema in place. One thread; after fork() the child gets a new one by itself.
 class Store {
  public:
   /// How long one writer waits for another before it gives up, unless said otherwise.
   static constexpr Milliseconds kPatience{10'000};
-  explicit Store(std::string path, Milliseconds patience = kPatience);
+  explicit Store(std::string path, Milliseconds patience = kPatience, LogLimits log_limits = {});
   ~Store();
   Store(const Store&) = delete;
   Store& operator=(const Store&) = delete;
   const std::string& path() const noexcept { return path_; }
   /// Opens on first use, in a forked child, and after input or output has failed. Throws Error{conflict} when the
-  /// file was deleted or replaced since it was opened: what is written to it now would be lost.
+  /// file was deleted or replaced since it was opened: what is written to it now would be lost; or when it may no
+  /// longer be written.
   Database& database();
+  /// Throws Error{overloaded} while a reader that does not end has let the file's log grow beyond LogLimits::most:
+  /// nothing new is accepted then, and what is here goes on.
+  void require_room();
   /// Tells everybody who waits. Call after the transaction has committed.
   void announce(News news) noexcept;
 
@@ -34,7 +44,10 @@ class Store {
   void open();
   void forget() noexcept;
   void check_identity();
+  void check_log();
   std::string path_;
+  LogLimits log_limits_;
+  std::int64_t log_bytes_ = 0;
   Milliseconds patience_;
   std::unique_ptr<Database> database_;
   core::UniqueFd queue_news_, result_news_;
@@ -72,8 +85,12 @@ class StoreUser {
   virtual Milliseconds result_expires() const noexcept = 0;
 };
 
-/// Microseconds since 1970: how times stand in the file.
+/// Microseconds since 1970: how times stand in the file, but for the ends of leases.
 std::int64_t now_us() noexcept;
+
+/// Microseconds since the machine started, sleep included: the clock of leases. All who share the file share it, and
+/// nobody can set it: a wall clock that jumps an hour ahead would end every lease at once, one that jumps back none.
+std::int64_t lease_now_us() noexcept;
 
 /// The path in sqlite:///relative.db, sqlite:////absolute.db, db+sqlite:///...; "sqlite://" is errand.db. Throws
 /// Error{invalid} for a host name, options, ":memory:" and control characters.

@@ -86,6 +86,37 @@ TEST_CASE(
   CHECK(number(store.database(), "SELECT count(*) FROM message WHERE life = 0") == 2);
 }
 
+// A shell somebody forgot, or a backup that hangs: the log cannot be written back while it reads.
+TEST_CASE("F079_a reader that does not end lets the log grow to its limit, and nothing new is accepted until it ends") {
+  const testing::Folder folder;
+  Store store(folder.file(), Store::kPatience, {.alarm = 200'000, .most = 400'000});
+  store.database().execute("CREATE TABLE filler (x)");
+  Database reader(folder.file(), Milliseconds{1'000});
+  reader.execute("BEGIN");
+  CHECK(number(reader, "SELECT count(*) FROM filler") == 0);
+  const auto write = [&] { store.database().query("INSERT INTO filler VALUES (randomblob(20000))").run(); };
+  bool refused = false;
+  const Deadline limit = Deadline::after(std::chrono::seconds(30));
+  while (!refused && !limit.passed()) {
+    write();
+    try {
+      store.require_room();
+    } catch (const Error& error) {
+      refused = true;
+      CHECK(error.kind() == ErrorKind::overloaded);
+      CHECK(error.subject() == folder.file() + "-wal");
+      CHECK(error.detail().find("expected at most 400000 bytes") != std::string::npos);
+    }
+  }
+  REQUIRE(refused);
+  write();  // what is in the file goes on
+  CHECK_THROWS_AS(store.require_room(), Error);
+  reader.execute("COMMIT");
+  store.require_room();
+  write();
+  store.require_room();
+}
+
 // A limit on the size of files stands for the disk that fails. In a process of its own, since the limit is the
 // process's.
 TEST_CASE("F075_after input or output has failed the store opens the file anew") {
