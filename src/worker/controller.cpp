@@ -14,6 +14,17 @@ namespace {
 
 constexpr std::size_t kCommandsAtOnce = 16;
 constexpr std::size_t kMaxCommandBytes = 1u << 20;
+// Whoever may publish may command, and be wrong, or hostile, at any speed. A worker takes this many, in bursts of this
+// many, and forgets the others.
+constexpr double kCommandsPerSecond = 100;
+constexpr double kCommandsInABurst = 200;
+// Where answers may go: nobody shall make a worker write into a queue of tasks.
+constexpr std::string_view kReplyExchange = "reply.celery.pidbox";
+
+bool is_for_answers(const Route& route) {
+  if (route.exchange == kReplyExchange) return true;
+  return route.exchange.empty() && route.routing_key.ends_with("." + std::string(kReplyExchange));
+}
 
 std::string text_or(const Value* value, std::string fallback) {
   const std::string* text = value == nullptr ? nullptr : value->if_text();
@@ -39,7 +50,10 @@ std::vector<TaskId> ids_of(const Object& arguments) {
 
 std::optional<Milliseconds> seconds_of(const Value* value) {
   if (value == nullptr || !(value->is_integer() || value->is_number())) return std::nullopt;
-  return std::chrono::duration_cast<Milliseconds>(std::chrono::duration<double>(value->as_number()));
+  const double seconds = value->as_number();
+  constexpr double kMost = 100.0 * 365 * 86'400;
+  if (!(seconds > 0)) return std::nullopt;
+  return std::chrono::ceil<Milliseconds>(std::chrono::duration<double>(std::min(seconds, kMost)));
 }
 
 ControlAnswer revoke(const ControlCommand& command, bool always_terminate) {
@@ -82,6 +96,17 @@ ControlAnswer time_limit(const ControlCommand& command, const Registry& registry
 
 }  // namespace
 
+CommandGate::CommandGate() : left_(kCommandsInABurst) {}
+
+bool CommandGate::take(SteadyPoint now) {
+  const double since = std::chrono::duration<double>(now - last_).count();
+  left_ = std::min(kCommandsInABurst, left_ + std::max(0.0, since) * kCommandsPerSecond);
+  last_ = now;
+  if (left_ < 1) return false;
+  left_ -= 1;
+  return true;
+}
+
 std::optional<ControlCommand> decode_command(const Message& message, std::string_view node_name) {
   Value body;
   try {
@@ -109,7 +134,8 @@ std::optional<ControlCommand> decode_command(const Message& message, std::string
   }
   command.ticket = text_or(body.find("ticket"), "");
   if (const Value* reply = body.find("reply_to"); reply != nullptr && reply->if_object() != nullptr) {
-    command.reply_to = Route{text_or(reply->find("exchange"), ""), text_or(reply->find("routing_key"), "")};
+    const Route route{text_or(reply->find("exchange"), ""), text_or(reply->find("routing_key"), "")};
+    if (is_for_answers(route)) command.reply_to = route;
   }
   return command;
 }
@@ -158,7 +184,13 @@ void Controller::listen() {
       while (!stop_) {
         const auto deliveries = consumer->next(kCommandsAtOnce, Deadline::after(std::chrono::minutes(1)));
         backoff.reset();
-        for (const Delivery& delivery : deliveries) serve(*broker, delivery);
+        for (const Delivery& delivery : deliveries) {
+          if (gate_.take(std::chrono::steady_clock::now())) {
+            serve(*broker, delivery);
+          } else {
+            events_.log("control.flood", "commands come faster than they are taken; the rest is ignored");
+          }
+        }
       }
     } catch (const Error& failure) {
       events_.log("control.unavailable", failure.what());

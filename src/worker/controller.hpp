@@ -35,6 +35,17 @@ struct ControlAnswer {
 };
 ControlAnswer answer_command(const ControlCommand& command, const Registry& registry);
 
+/// Lets a bounded rate of commands through. Pure.
+class CommandGate {
+ public:
+  CommandGate();
+  bool take(SteadyPoint now);
+
+ private:
+  double left_;
+  SteadyPoint last_{};
+};
+
 class Controller {
  public:
   struct Events {
@@ -60,6 +71,7 @@ class Controller {
   std::string node_name_;
   const Registry& registry_;
   Events events_;
+  CommandGate gate_;
   std::atomic<bool> stop_{false};
   std::mutex mutex_;                 // guards consumer_ against the destructor's wake
   Consumer* consumer_ = nullptr;
