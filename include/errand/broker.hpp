@@ -131,6 +131,10 @@ class Consumer {
   /// next() returned last: what was revoked before they were taken is known before they run. Costs no round trip
   /// unless something was revoked since.
   virtual std::vector<RevokedTask> take_revoked() { return {}; }
+
+  /// How far the broker's clock is ahead of this machine's, as of the last answer: its clock is the one that decides
+  /// when a parked message is due, so whoever compares an ETA or an expiry with "now" must go by it. 0 where both are one.
+  virtual Microseconds clock_ahead() const noexcept { return Microseconds{0}; }
 };
 
 /// What a queue holds at this moment.

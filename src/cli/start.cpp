@@ -149,6 +149,17 @@ void reload(const config::Sources& sources, const config::Settings& running) {
   }
 }
 
+// F052, F080: a start that is refused for want of rights, or because the store is of a kind that cannot serve, is a
+// mistake of the configuration: a supervisor that starts the worker again and again would not help.
+int run_or_refuse(Worker& worker, const bool& ready, const config::Settings& settings) {
+  try {
+    return worker.run();
+  } catch (const Error& error) {
+    if (ready || (error.kind() != ErrorKind::denied && error.kind() != ErrorKind::unsupported)) throw;
+    throw config::ConfigError({{settings.at("broker_url").origin.where, error.what()}});
+  }
+}
+
 std::string joined_queues(const WorkerOptions& options) {
   std::string out;
   for (const QueueSpec& queue : options.queues) out += (out.empty() ? "" : ", ") + queue.name;
@@ -204,14 +215,16 @@ int run_worker(Context& context) {
                      " or link tasks into a program of your own");
   }
   Worker worker(options, context.registry);
+  bool ready = false;
   worker.on_ready = [&] {
+    ready = true;
     log::info("worker.ready",
               "worker ready: broker " + redact_url(options.broker_url) + ", queues " + joined_queues(options) +
                   ", pool " + options.pool + ", " + std::to_string(context.registry.all().size()) + " tasks",
               {{"queues", joined_queues(options)}, {"pool", options.pool}});
   };
   worker.on_reload = [&] { reload(context.sources, context.settings); };
-  const int code = worker.run();
+  const int code = run_or_refuse(worker, ready, context.settings);
   log::info("worker.stopped", code == 0 ? "worker stopped" : "worker stopped with exit code " + std::to_string(code),
             {{"exit_code", code}});
   return code;

@@ -31,7 +31,20 @@ bool has_started(std::span<const TaskResult> all) {
 Committer::Committer(Broker& broker, Consumer& consumer, ResultBackend* results, Milliseconds lease)
     : broker_(broker), consumer_(consumer), results_(results), lease_(lease) {}
 
-void Committer::add(CommitEntry entry) { entries_.push_back(std::move(entry)); }
+void Committer::add(CommitEntry entry) {
+  // While a store is away tasks go on reporting: of what nobody waits for (STARTED, progress) the last per task is
+  // enough, so that what is kept is bounded by what is held.
+  if (retry_at_ && entry.run == 0 && entry.result && !entry.settlement) {
+    const auto same = std::find_if(entries_.begin(), entries_.end(), [&](const CommitEntry& kept) {
+      return kept.run == 0 && !kept.settlement && kept.result && kept.result->id == entry.result->id;
+    });
+    if (same != entries_.end()) {
+      *same = std::move(entry);
+      return;
+    }
+  }
+  entries_.push_back(std::move(entry));
+}
 
 std::vector<std::uint64_t> Committer::flush(Now now) {
   std::vector<std::uint64_t> done;
@@ -51,7 +64,7 @@ std::vector<std::uint64_t> Committer::flush(Now now) {
           if (has_chords(entries_[i])) with_chords(entries_[i]);
         }
       } catch (const Error& error) {
-        if (error.retryable() || error.kind() == ErrorKind::in_doubt) throw;
+        if (is_about_the_store(error)) throw;
         // One entry cannot be stored as it is. Find it, so that it does not hold up the others.
         for (std::size_t i = finished; i < end; ++i) one_by_one(entries_[i]);
       }
@@ -152,7 +165,7 @@ void Committer::one_by_one(CommitEntry& entry) {
       in_order({&entry});
     }
   } catch (const Error& error) {
-    if (error.retryable() || error.kind() == ErrorKind::in_doubt) throw;
+    if (is_about_the_store(error)) throw;
     last_error_ = error.what();
     refused(entry, error);
   }

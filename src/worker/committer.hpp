@@ -20,6 +20,12 @@ inline bool has_chords(const CommitEntry& entry) noexcept {
   return !entry.chord_reports.empty() || !entry.chord_sizes.empty();
 }
 
+/// Whether an error says nothing about what was to be stored, so that it stays and is tried again: the store is away,
+/// full, its answer was lost, or it has taken our rights away, which somebody will give back.
+inline bool is_about_the_store(const Error& error) noexcept {
+  return error.retryable() || error.kind() == ErrorKind::in_doubt || error.kind() == ErrorKind::denied;
+}
+
 /// Collects entries and makes them safe in batches. Used by the worker's thread.
 class Committer {
  public:

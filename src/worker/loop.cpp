@@ -13,6 +13,9 @@ namespace {
 constexpr Milliseconds kLongestWait{10'000};
 // A worker that ends when there is no work looks for that this often.
 constexpr Milliseconds kIdleLook{200};
+// Queues and bindings that a server lost (restarted empty, FLUSHALL, evicted) are there again within this: without
+// them what Python sends to an exchange vanishes without an error.
+constexpr Milliseconds kDeclareEvery{10'000};
 
 Now read_clocks() {
   return Now{std::chrono::time_point_cast<Microseconds>(std::chrono::system_clock::now()),
@@ -20,17 +23,20 @@ Now read_clocks() {
 }
 }  // namespace
 
+void Inbox::bind(Consumer* consumer) noexcept {
+  const std::lock_guard lock(mutex_);
+  consumer_ = consumer;
+}
+
 void Inbox::post(Input input) {
-  {
-    const std::lock_guard lock(mutex_);
-    inputs_.push_back(std::move(input));
-    // The first of a batch has already woken the loop.
-    if (inputs_.size() > 1 && consumer_.load() != nullptr) return;
-  }
-  if (Consumer* consumer = consumer_.load())
-    consumer->wake();
-  else
+  // Woken under the lock: after bind(nullptr) nobody touches the consumer any more.
+  const std::lock_guard lock(mutex_);
+  inputs_.push_back(std::move(input));
+  if (consumer_ == nullptr) {
     arrived_.notify_all();
+  } else if (inputs_.size() == 1) {
+    consumer_->wake();  // later ones of a batch find the loop awake
+  }
 }
 
 bool Inbox::stop_asked(Deadline deadline) {
@@ -87,9 +93,18 @@ Loop::Loop(LoopOptions options, Engine& engine, Broker& broker, Consumer& consum
 
 int Loop::run() {
   inbox_.bind(&consumer_);
+  struct Unbind {
+    Inbox& inbox;
+    ~Unbind() {
+      inbox.bind(nullptr);  // the pool's threads go on posting while an error unwinds this one
+      inbox.close();
+    }
+  } const unbind{inbox_};
   if (systemd_.watchdog()) watchdog_at_ = std::chrono::steady_clock::now();
+  if (!broker_.traits().durable) declare_at_ = std::chrono::steady_clock::now() + kDeclareEvery;
   while (!exit_code_) {
     now_ = read_clocks();
+    now_.wall += consumer_.clock_ahead();
     inbox_.drain(inputs_);
     for (Input& input : inputs_) {
       ERRAND_FAILPOINT_IF(std::holds_alternative<StopRequested>(input), "shutdown.begin");
@@ -106,6 +121,7 @@ int Loop::run() {
       systemd_.notify("WATCHDOG=1");
       watchdog_at_ = now_.steady + *systemd_.watchdog();
     }
+    redeclare();
     if (settled_enough()) {
       step(StopRequested{StopKind::warm});
       continue;  // not into a wait: nothing may come any more
@@ -113,8 +129,6 @@ int Loop::run() {
     const bool came = fetch();
     if (!came) stop_if_idle();
   }
-  inbox_.bind(nullptr);
-  inbox_.close();
   return *exit_code_;
 }
 
@@ -199,6 +213,7 @@ bool Loop::fetch() {
     }
     if (deliveries.empty()) return false;
     now_ = read_clocks();
+    now_.wall += consumer_.clock_ahead();
     Delivered delivered;
     delivered.arrivals.reserve(deliveries.size());
     for (Delivery& delivery : deliveries) {
@@ -223,7 +238,7 @@ bool Loop::fetch() {
     step(std::move(delivered));
     return true;
   } catch (const Error& away) {
-    if (!away.retryable() && away.kind() != ErrorKind::in_doubt) throw;
+    if (!is_about_the_store(away)) throw;
     log::limited(log::Level::warning, "worker.fetch", away.what());
     fetch_after_ = read_clocks().steady + fetch_backoff_.next();
     return false;
@@ -236,6 +251,16 @@ Deadline Loop::next_wake() const {
   if (const auto retry = committer_.retry_at()) at = std::min(at, *retry);
   if (fetch_after_) at = std::min(at, *fetch_after_);
   return Deadline::at(std::min(at, watchdog_at_));
+}
+
+void Loop::redeclare() {
+  if (declare_at_ > now_.steady || fetch_after_) return;  // a broker that is away is not asked here
+  declare_at_ = now_.steady + kDeclareEvery;
+  try {
+    broker_.declare(options_.topology);
+  } catch (const Error& away) {
+    log::limited(log::Level::warning, "worker.declare", away.what());
+  }
 }
 
 bool Loop::settled_enough() const {

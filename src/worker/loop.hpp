@@ -12,7 +12,6 @@
 
 #include <errand/broker.hpp>
 
-#include <atomic>
 #include <condition_variable>
 #include <mutex>
 
@@ -22,7 +21,8 @@ namespace errand::worker {
 /// flight; a drain takes everything at once, so the lock is held for a swap.
 class Inbox {
  public:
-  void bind(Consumer* consumer) noexcept { consumer_ = consumer; }
+  /// Whom a post wakes; nullptr before that consumer goes, also when an error ends the loop.
+  void bind(Consumer* consumer) noexcept;
   void post(Input input);
   void drain(std::vector<Input>& into);
   /// Before there is a consumer to wait in: true as soon as somebody asked to stop, false at the deadline.
@@ -42,7 +42,7 @@ class Inbox {
   std::uint64_t drains_ = 0, handled_ = 0;
   std::size_t waiters_ = 0;
   bool closed_ = false;
-  std::atomic<Consumer*> consumer_{nullptr};
+  Consumer* consumer_ = nullptr;
 };
 
 /// The pool's reports, as inputs.
@@ -65,6 +65,8 @@ struct LoopOptions {
   std::optional<std::size_t> stop_after;
   bool stop_when_idle = false;
   std::vector<std::string> queues;
+  /// Declared again now and then where a broker may forget it (BrokerTraits::durable is false).
+  Topology topology;
 };
 
 class Loop {
@@ -84,6 +86,7 @@ class Loop {
   Deadline next_wake() const;
   bool settled_enough() const;
   void stop_if_idle();
+  void redeclare();
 
   LoopOptions options_;
   Engine& engine_;
@@ -103,6 +106,7 @@ class Loop {
   std::optional<SteadyPoint> fetch_after_;   // the broker is away: when to try again
   core::Backoff fetch_backoff_{core::kReconnect};
   SteadyPoint watchdog_at_ = SteadyPoint::max();
+  SteadyPoint declare_at_ = SteadyPoint::max();
 };
 
 /// Decodes what a consumer handed out; never throws for what a message contains.

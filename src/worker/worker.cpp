@@ -110,8 +110,8 @@ int Worker::run() {
   pool_options.typed_json = o.typed_json.value_or(!traits.foreign_readers);
   pool_options.max_result_bytes = o.max_result_bytes;
   pool_options.hostname = o.node_name;
+  worker::InboxSink sink(impl_->inbox);  // outlives the pool, whose threads use it to the end
   std::unique_ptr<Pool> pool = make_pool(o.pool, pool_options);
-  worker::InboxSink sink(impl_->inbox);
   pool->start(impl_->registry, sink);
   if (signals) signals->start();
 
@@ -159,12 +159,17 @@ int Worker::run() {
                                  impl_->inbox.post_and_wait(std::move(change), Deadline::after(kControlPatience));
                                },
                            .stop = [this](StopKind kind) { request_stop(kind); },
-                           .log = [](std::string_view event, std::string_view detail) { log::info(event, detail); }});
+                           .log = [](std::string_view event, std::string_view detail) {
+                             log::limited(log::Level::info, event, detail);
+                           }});
   }
 
-  worker::Loop loop(
-      {.lease = o.lease, .stop_after = o.stop_after, .stop_when_idle = o.stop_when_idle, .queues = consume.queues},
-      engine, *broker, *consumer, results.get(), *pool, impl_->inbox, systemd);
+  worker::Loop loop({.lease = o.lease,
+                     .stop_after = o.stop_after,
+                     .stop_when_idle = o.stop_when_idle,
+                     .queues = consume.queues,
+                     .topology = Topology{o.queues}},
+                    engine, *broker, *consumer, results.get(), *pool, impl_->inbox, systemd);
   if (on_ready) on_ready();
   systemd.notify("READY=1");
   const int exit_code = loop.run();

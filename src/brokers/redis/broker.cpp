@@ -6,6 +6,7 @@
 #include "brokers/redis/scripts.gen.hpp"
 #include "brokers/redis/subscriber.hpp"
 #include "core/failpoint.hpp"
+#include "core/log.hpp"
 #include "core/text.hpp"
 #include "core/uuid.hpp"
 #include "protocol/envelope.hpp"
@@ -88,16 +89,28 @@ BrokerTraits RedisBroker::traits() const noexcept {
 
 void RedisBroker::declare(const Topology& topology) {
   Commands commands;
+  std::vector<std::string> bindings;
   for (const QueueSpec& queue : topology.queues) {
     check_queue_name(queue.name);
     const std::string& exchange = queue.exchange.empty() ? queue.name : queue.exchange;
     protocol::Binding binding{queue.routing_key.empty() ? queue.name : queue.routing_key, "", queue.name};
     if (queue.exchange_type == "topic") binding.pattern = protocol::topic_pattern(binding.routing_key);
     if (queue.exchange_type == "fanout") binding.routing_key.clear();
-    commands.begin("SADD").word(keys_.binding(exchange)).word(protocol::format_binding(binding));
+    const std::string member = protocol::format_binding(binding);
+    commands.begin("SADD").word(keys_.binding(exchange)).word(member);
     commands.begin("SADD").word(keys_.queues()).word(queue.name);
+    bindings.push_back(exchange + "\n" + member);
   }
-  require_all(connection_.call(commands, Effect::repeatable), "redis.declare");
+  const std::vector<Reply> replies = connection_.call(commands, Effect::repeatable);
+  require_all(replies, "redis.declare");
+  for (std::size_t i = 0; i < bindings.size(); ++i) {
+    const bool known = !declared_.insert(bindings[i]).second;
+    if (!known || replies[2 * i].integer == 0) continue;
+    log::limited(log::Level::warning, "redis.state",
+                 "the server had lost bindings that were declared before; they are there again, but what else it held "
+                 "may be gone: was it restarted without persistence or flushed, or does it evict keys?",
+                 {{"server", url_.address.text()}, {"queue", topology.queues[i].name}});
+  }
 }
 
 void RedisBroker::publish(std::span<const Envelope> envelopes) {

@@ -7,6 +7,9 @@
 #include <errand/broker.hpp>
 #include <errand/drivers.hpp>
 
+#include <set>
+#include <string>
+
 namespace errand::redis {
 
 std::unique_ptr<Broker> make_broker(std::string_view url, const TransportOptions& options);
@@ -36,6 +39,7 @@ class RedisBroker final : public Broker {
   TransportOptions options_;
   Keys keys_;
   Connection connection_;
+  std::set<std::string> declared_;  // bindings, to notice that the server has lost them
 };
 
 }  // namespace errand::redis

@@ -1,6 +1,7 @@
 // The consumer's life: waiting and fetching. Settling is in settle.cpp, giving back what others lost in restore.cpp.
 #include "brokers/redis/consumer.hpp"
 
+#include "brokers/redis/rights.hpp"
 #include "brokers/redis/scripts.gen.hpp"
 #include "brokers/redis/stored.hpp"
 #include "core/failpoint.hpp"
@@ -79,6 +80,7 @@ RedisConsumer::RedisConsumer(Url url, TransportOptions transport, ConsumeOptions
           {.connect_timeout = transport_.connect_timeout, .answer_timeout = transport_.publish_timeout, .resp3 = true}),
       watch_(connection_, lists_of(keys_, options_.queues), parked_of(keys_, options_.queues)),
       pid_(getpid()) {
+  require_rights(connection_, keys_, options_.queues);
   heartbeat();
   const SteadyPoint now = std::chrono::steady_clock::now();
   heartbeat_at_ = now + heartbeat_of(options_) / 3;
@@ -187,6 +189,8 @@ void RedisConsumer::take_in(const Reply& reply) {
   }
   const std::int64_t now_us = std::stoll(reply.elements[0].text);
   note_skew(now_us);
+  server_us_ = now_us;
+  server_seen_at_ = std::chrono::steady_clock::now();
   due_at_ = SteadyPoint::max();
   if (const std::string& due = reply.elements[1].text; !due.empty()) {
     const std::int64_t left =
@@ -229,7 +233,15 @@ void RedisConsumer::take_in(const Reply& reply) {
   if (!deliveries_.empty()) rotation_ = (rotation_ + 1) % options_.queues.size();
 }
 
-// Leases and parked messages go by the server's clock. Our own decides what has expired, and stands in results.
+// By the steady clock since the server's last answer, so that a step of this machine's wall clock does not matter.
+Microseconds RedisConsumer::clock_ahead() const noexcept {
+  if (server_us_ == 0) return Microseconds{0};
+  const auto since = std::chrono::duration_cast<Microseconds>(std::chrono::steady_clock::now() - server_seen_at_);
+  return Microseconds{server_us_} + since -
+         std::chrono::duration_cast<Microseconds>(std::chrono::system_clock::now().time_since_epoch());
+}
+
+// Decisions go by the server's clock. What this machine writes (an ETA of its own, a result's date) does not.
 void RedisConsumer::note_skew(std::int64_t server_us) {
   constexpr Milliseconds kMostSkew{2'000};
   const auto here = std::chrono::duration_cast<Microseconds>(std::chrono::system_clock::now().time_since_epoch());
@@ -237,7 +249,7 @@ void RedisConsumer::note_skew(std::int64_t server_us) {
   if (skew > -kMostSkew && skew < kMostSkew) return;
   log::limited(log::Level::warning, "redis.clock_skew",
                "this host's clock is " + std::to_string(skew.count() / 1000) +
-                   "s ahead of the server's (negative: behind); expiry and the times of results go by it. Check NTP");
+                   "s ahead of the server's (negative: behind); the times of results go by it. Check NTP");
 }
 
 Delivery& RedisConsumer::decode(const std::string& tag, std::uint64_t token, std::size_t queue,

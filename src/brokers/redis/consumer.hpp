@@ -31,6 +31,7 @@ class RedisConsumer final : public Consumer {
   std::size_t stale() const noexcept override { return stale_; }
   std::vector<Receipt> take_lost() override { return std::exchange(lost_, {}); }
   std::vector<RevokedTask> take_revoked() override { return std::exchange(revoked_, {}); }
+  Microseconds clock_ahead() const noexcept override;
 
  private:
   struct Held {
@@ -78,6 +79,8 @@ class RedisConsumer final : public Consumer {
   std::string epoch_;                        // of the server's data
   std::uint64_t generation_ = 0;             // of the connection that the epoch was asked on
   SteadyPoint due_at_ = SteadyPoint::max();  // the earliest parked message
+  std::int64_t server_us_ = 0;               // the server's clock,
+  SteadyPoint server_seen_at_{};             // when it said so
   SteadyPoint heartbeat_at_{}, touch_at_{}, sweep_at_{}, foreign_at_{}, look_at_{};
 };
 

@@ -91,7 +91,9 @@ void RedisConsumer::restore(std::span<const Reply> ended) {
     items.push_back(
         {&ended[i].text, &ended[i + 1].text, lease,
          odd ? ended[i + 3].text
-             : given_back(stored_envelope(ended[i + 3].text, queue_of_list(keys_, lease.list)), lease.token)});
+             : given_back(with_senders_tag(stored_envelope(ended[i + 3].text, queue_of_list(keys_, lease.list)),
+                                           ended[i].text),
+                          lease.token)});
   }
   if (items.empty()) return;
   ERRAND_FAILPOINT("restore.before");

@@ -129,8 +129,8 @@ void RedisConsumer::add_moves(std::vector<SettleWrite>& out, std::span<const Set
     const Reply& odd = replies[2].elements.at(i);
     if (list.empty() || (unacked.is_nil() && odd.is_nil())) continue;  // no longer ours
     const std::string_view queue = queue_of_list(keys_, list);
-    const std::string_view envelope =
-        unacked.is_nil() ? std::string_view(odd.text) : stored_envelope(unacked.text, queue);
+    const std::string envelope =
+        unacked.is_nil() ? odd.text : with_senders_tag(stored_envelope(unacked.text, queue), one.receipt.id);
     const auto held = held_.find(one.receipt.id);
     const Marks marks = held != held_.end() ? held->second.marks : Marks{1, 0};
     SettleWrite write{one.receipt.id, one.receipt.token, {}};

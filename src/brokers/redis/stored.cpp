@@ -35,4 +35,15 @@ std::string_view stored_envelope(std::string_view stored, std::string_view queue
   }
 }
 
+std::string with_senders_tag(std::string_view envelope, std::string_view tag) {
+  constexpr std::size_t kUuid = 36;
+  std::string out(envelope);
+  const std::size_t mark = tag.rfind('!');
+  if (mark == std::string_view::npos || tag.size() < mark + 1 + kUuid + 2 || tag[mark + 1 + kUuid] != '-') return out;
+  const std::string quoted = '"' + std::string(tag) + '"';
+  const std::size_t at = out.find(quoted);
+  if (at != std::string::npos) out.erase(at + 1 + mark, tag.size() - mark);
+  return out;
+}
+
 }  // namespace errand::redis

@@ -4,6 +4,7 @@
 #include "brokers/redis/keys.hpp"
 
 #include <cstdint>
+#include <string>
 #include <string_view>
 
 namespace errand::redis {
@@ -20,5 +21,9 @@ std::string_view queue_of_list(const Keys& keys, std::string_view list) noexcept
 
 /// The envelope in a value of `unacked`, without parsing it: a broken one must come back as well.
 std::string_view stored_envelope(std::string_view stored, std::string_view queue);
+
+/// The envelope with the tag its sender gave it, when fetch.lua had to give it one of its own: what goes back to a list
+/// or to the dead letters has the sender's bytes.
+std::string with_senders_tag(std::string_view envelope, std::string_view tag);
 
 }  // namespace errand::redis

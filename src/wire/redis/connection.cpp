@@ -4,6 +4,7 @@
 #include "core/text.hpp"
 
 #include <unistd.h>
+#include <algorithm>
 #include <array>
 #include <charconv>
 #include <utility>
@@ -161,6 +162,20 @@ bool Connection::closed_by_peer() {
   }
 }
 
+namespace {
+// A replica, or a primary that has been made one: the address may lead to another server by now.
+bool is_wrong_server(const Reply& reply) {
+  if (reply.is_array()) {
+    for (const Reply& element : reply.elements) {
+      if (element.is_error() && is_wrong_server(element)) return true;
+    }
+  }
+  if (!reply.is_error()) return false;
+  const std::string code = error_of(reply, "redis").code();
+  return code == "READONLY" || code == "MASTERDOWN";
+}
+}  // namespace
+
 std::vector<Reply> Connection::call(Commands& commands, Effect effect) {
   if (commands.empty()) return {};
   if (closed_by_peer()) close();
@@ -168,7 +183,10 @@ std::vector<Reply> Connection::call(Commands& commands, Effect effect) {
   for (;;) {
     connect();
     try {
-      return exchange(commands, Deadline::after(options_.answer_timeout));
+      std::vector<Reply> replies = exchange(commands, Deadline::after(options_.answer_timeout));
+      // The next call resolves and connects anew.
+      if (std::any_of(replies.begin(), replies.end(), is_wrong_server)) close();
+      return replies;
     } catch (const Error& error) {
       close();
       const bool broken = error.code() == "EOF" || error.code() == "ECONNRESET";

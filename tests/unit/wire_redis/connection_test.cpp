@@ -102,6 +102,22 @@ TEST_CASE("F002_a lost answer is in doubt, and repeatable commands only unavaila
   CHECK(server.connections() == 2);
 }
 
+// The name has moved on to a new primary, but an old connection still leads to what is a replica now.
+TEST_CASE("F046_a server that is no primary is left, so that the next call finds the one that is") {
+  for (const char* answer :
+       {"-READONLY You can't write against a read only replica.\r\n", "-MASTERDOWN Link with MASTER is down\r\n"}) {
+    FakeServer server({{kLogin, answer, true}, {kLogin, "+OK\r\n", true}});
+    redis::Connection connection(server.url());
+    redis::Commands first, second;
+    first.add({"LPUSH", "q", "x"});
+    second.add({"LPUSH", "q", "x"});
+    CHECK(connection.call(first, redis::Effect::changes).front().is_error());
+    CHECK_FALSE(connection.connected());
+    CHECK(connection.call(second, redis::Effect::changes).front().text == "OK");
+    CHECK(server.connections() == 2);
+  }
+}
+
 TEST_CASE("a connection that broke while idle is made anew before anything is sent") {
   FakeServer server({{kLogin + 1, "+OK\r\n", false}, {kLogin + 2, "", true}});
   redis::Connection connection(server.url());

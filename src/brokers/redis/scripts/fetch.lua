@@ -117,14 +117,14 @@ for i = 1, count do
 end
 
 -- Two live messages with one tag (kombu gives every copy of a fan-out the same) would destroy each other's record:
--- the later one gets a tag of its own.
+-- the later one gets a tag of its own, which ends in a fresh one: stored.cpp finds the sender's before the '!'.
 if #indexed > 0 and redis.call('ZADD', index, 'NX', unpack(indexed)) < #indexed / 2 then
   local seen = {}
   for i = 1, count do
     local at, tag = places[i], tags[i]
     if at then
       if seen[tag] or redis.call('HEXISTS', unacked, tag) == 1 then
-        tags[i] = fresh .. i
+        tags[i] = (#tag <= 120 and tag .. '!' or '') .. fresh .. i
         messages[i] = sub(messages[i], 1, at - 1) .. tags[i] .. sub(messages[i], at + #tag)
       end
       seen[tag] = true
