@@ -164,7 +164,7 @@ class Attempt final : public ContextHost {
       } else {
         result = run_builtin(execution_.task, registry_, context, args_, kwargs_);
       }
-      succeed(context, result, args, kwargs);
+      succeed(context, result);
     } catch (const Retry& asked) {
       retry(context, asked, std::current_exception());
     } catch (const Reject& rejected) {
@@ -184,12 +184,12 @@ class Attempt final : public ContextHost {
     each_hook([&](Hooks& hooks) { hooks.after(context, state_name()); });
   }
 
-  void succeed(TaskContext& context, const Value& result, const Array& args, const Object& kwargs) {
+  void succeed(TaskContext& context, const Value& result) {
     std::string json;
     std::optional<protocol::ExceptionInfo> unstorable;
     try {
       // Whoever sent bytes reads them, too: only kombu 5.3 and newer, and Errand, write typed values.
-      const bool typed = options_.typed_json || (holds_bytes(result) && (holds_bytes(args) || holds_bytes(kwargs)));
+      const bool typed = options_.typed_json || (holds_bytes(result) && (holds_bytes(args_) || holds_bytes(kwargs_)));
       json = to_json(result, JsonStyle{.typed_bytes = typed});
     } catch (const Error& error) {
       unstorable = {"EncodeError", "kombu.exceptions", {Value("the result cannot be stored: " + error.detail())}};
@@ -203,7 +203,7 @@ class Attempt final : public ContextHost {
     if (unstorable) {
       fail(*unstorable);
       const Failure failure = to_failure(*unstorable, nullptr);
-      each_hook([&](Hooks& hooks) { hooks.on_failure(context, failure, args, kwargs); });
+      each_hook([&](Hooks& hooks) { hooks.on_failure(context, failure, args_, kwargs_); });
       return;
     }
     protocol::FollowUps next = protocol::after_success(task_, *embed_, json, follow_up_options());
