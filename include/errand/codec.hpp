@@ -464,7 +464,9 @@ struct Field {
 };
 
 /// The fields of a struct; made by ERRAND_STRUCT. A field that is an optional may be left out, and so may every
-/// field of a struct that says `static constexpr bool errand_defaults = true;`: it keeps its initial value.
+/// field of a struct that says `static constexpr bool errand_defaults = true;`: it keeps its initial value. A field that
+/// the struct does not have is refused by its name, for it is a mistake or from a newer sender; a struct that says
+/// `static constexpr bool errand_ignores_unknown = true;` reads on without it.
 template <class S>
 struct StructFields;
 
@@ -503,7 +505,7 @@ struct Codec<S> {
         codec::wrong_value(codec::at_field(where, field.name), "expected " + Codec<T>::words() + ", it is missing");
       }
     });
-    if (used != object->size()) unknown_field(*object, where);
+    if (!ignores_unknown() && used != object->size()) unknown_field(*object, where);
     return result;
   }
   static Value schema() {
@@ -517,11 +519,17 @@ struct Codec<S> {
     return Value::object({{"type", "object"},
                           {"properties", Value(std::move(properties))},
                           {"required", Value(std::move(required))},
-                          {"additionalProperties", false}});
+                          {"additionalProperties", ignores_unknown()}});
   }
   static std::string words() { return "object"; }
 
  private:
+  static constexpr bool ignores_unknown() {
+    if constexpr (requires { S::errand_ignores_unknown; })
+      return S::errand_ignores_unknown;
+    else
+      return false;
+  }
   template <class T>
   static constexpr bool optional() {
     if constexpr (requires { S::errand_defaults; })

@@ -59,7 +59,7 @@ void Connection::login(Deadline deadline) {
   if (has_login) require(replies[at++], "redis.login");
   const Reply* hello = options_.resp3 ? &replies[at++] : nullptr;
   require(replies[at++], "redis.login");
-  require(replies[at++], "redis.select");
+  require_database(replies[at++]);
   // The name is for CLIENT LIST only; a user that may not set it loses nothing.
   resp3_ = false;
   if (hello == nullptr) return;
@@ -74,6 +74,18 @@ void Connection::login(Deadline deadline) {
   }
   resp3_ = true;
   check_version(*hello);
+}
+
+void Connection::require_database(const Reply& selected) const {
+  if (!selected.is_error()) return;
+  const Error refused = error_of(selected, "redis.select");
+  if (refused.kind() != ErrorKind::invalid) throw refused;
+  throw Error({.kind = ErrorKind::unsupported,
+               .operation = "redis.select",
+               .subject = url_.address.text(),
+               .detail = "expected a database that the server has, got " + std::to_string(url_.database) + ": " +
+                         refused.detail(),
+               .code = refused.code()});
 }
 
 void Connection::check_version(const Reply& hello) {

@@ -75,6 +75,7 @@ class Connection {
  private:
   void login(Deadline deadline);
   void check_version(const Reply& hello);
+  void require_database(const Reply& selected) const;
   std::vector<Reply> exchange(Commands& commands, Deadline deadline);
   void write(std::string_view bytes, Deadline deadline);
   Reply read(Deadline deadline);
