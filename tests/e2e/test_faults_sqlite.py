@@ -38,7 +38,7 @@ def start_slow(native, worker, seconds):
 
 
 def integrity(native):
-    with sqlite3.connect(file_of(native)) as database:
+    with contextlib.closing(sqlite3.connect(file_of(native))) as database:
         return database.execute("PRAGMA integrity_check").fetchone()[0]
 
 
@@ -94,7 +94,7 @@ def test_F074_on_a_full_disk_senders_are_refused_and_outcomes_wait_in_memory_unt
 
 def test_F077_a_worker_refuses_files_that_are_damaged_or_not_its_own_and_leaves_them_as_they_are(native):
     native.run("status", "-b", native.broker_url)
-    with sqlite3.connect(file_of(native)) as database:
+    with contextlib.closing(sqlite3.connect(file_of(native))) as database:
         database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     whole = file_of(native).read_bytes()
     other = native.folder / "other.db"
