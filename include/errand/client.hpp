@@ -223,8 +223,8 @@ class Client {
   /// A group that was saved; nullopt: unknown.
   std::optional<GroupResult> group(const std::string& id) const;
 
-  /// Keeps tasks from starting; with terminate, also stops them where they run. The broker remembers the ids where it can
-  /// (BrokerTraits::keeps_revokes), for workers that start later; those that listen now are told. Throws
+  /// Keeps tasks from starting; with terminate, also stops them where they run. The broker remembers the ids where it
+  /// can (BrokerTraits::keeps_revokes), for workers that start later; those that listen now are told. Throws
   /// Error{unsupported} when the broker can do neither, or cannot reach the workers that are to stop a task.
   void revoke(std::span<const TaskId> ids, bool terminate = false, std::string_view signal = "SIGTERM");
   void revoke(const TaskId& id, bool terminate = false, std::string_view signal = "SIGTERM") {

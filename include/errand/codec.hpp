@@ -464,8 +464,8 @@ struct Field {
 };
 
 /// The fields of a struct; made by ERRAND_STRUCT. A field that is an optional may be left out, and so may every
-/// field of a struct that says `static constexpr bool errand_defaults = true;`: it keeps its initial value. A field that
-/// the struct does not have is refused by its name, for it is a mistake or from a newer sender; a struct that says
+/// field of a struct that says `static constexpr bool errand_defaults = true;`: it keeps its initial value. A field
+/// that the struct does not have is refused by its name, for it is a mistake or from a newer sender; a struct that says
 /// `static constexpr bool errand_ignores_unknown = true;` reads on without it.
 template <class S>
 struct StructFields;

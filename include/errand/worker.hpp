@@ -71,8 +71,8 @@ class Worker {
   Worker(const Worker&) = delete;
   Worker& operator=(const Worker&) = delete;
 
-  /// Runs until stopped. Returns the exit code: 0 when everything that ran could finish, 1 when the stop interrupted or
-  /// killed tasks or could not store an outcome, 69 when the broker was never reached. Throws Error for what the first connection refuses (credentials, conflicts).
+  /// Runs until stopped. Returns the exit code: 0 when all that ran could finish, 1 when the stop cut tasks short or an
+  /// outcome was not stored, 69 when the broker was never reached. Throws Error when the first connection is refused.
   int run();
 
   void request_stop(StopKind kind) noexcept;

@@ -34,8 +34,8 @@ void Engine::admit(Arrival arrival, Now now, std::vector<Effect>& out) {
   }
   if (ended_before(got)) {
     if (got.stored_state == state::failure && got.crashes + 1 >= options_.max_crashes) {
-      refuse(run, held, "CRASH_LIMIT", "its process died too often, and its worker before it could say so", std::nullopt, now,
-             out);
+      refuse(run, held, "CRASH_LIMIT", "its process died too often, and its worker before it could say so",
+             std::nullopt, now, out);
       return;
     }
     emit(Emit::What::repeated, held, got.stored_state, out);
@@ -49,7 +49,8 @@ void Engine::admit(Arrival arrival, Now now, std::vector<Effect>& out) {
     return;
   }
   if (recent_.conflicts(got)) {
-    refuse(run, held, "ID_CONFLICT", "another message with this id and another body was here first", std::nullopt, now, out);
+    refuse(run, held, "ID_CONFLICT", "another message with this id and another body was here first", std::nullopt, now,
+           out);
     return;
   }
   if (got.deliveries > options_.max_deliveries) {

@@ -5,8 +5,8 @@
 #include <errand/catalogue.hpp>
 #include <errand/error.hpp>
 
-#include <algorithm>
 #include <fnmatch.h>
+#include <algorithm>
 
 namespace errand::worker {
 
@@ -63,7 +63,8 @@ ControlAnswer revoke(const ControlCommand& command, bool always_terminate) {
     return {.reply = error("TypeError(\"revoke() missing 1 required positional argument: 'task_id'\")")};
   }
   const Value* terminate = command.arguments.find("terminate");
-  change.terminate = always_terminate || (terminate != nullptr && terminate->if_bool() != nullptr && *terminate->if_bool());
+  change.terminate =
+      always_terminate || (terminate != nullptr && terminate->if_bool() != nullptr && *terminate->if_bool());
   const std::string signal = text_or(command.arguments.find("signal"), "SIGTERM");
   change.kill = signal == "SIGKILL" || signal == "KILL";
   std::string names;
@@ -90,7 +91,8 @@ ControlAnswer rate_limit(const ControlCommand& command, const Registry& registry
 ControlAnswer time_limit(const ControlCommand& command, const Registry& registry) {
   const std::string task = text_or(command.arguments.find("task_name"), "");
   if (registry.find(task) == nullptr) return {.reply = error("unknown task")};
-  return {.change = SetTimeLimits{task, seconds_of(command.arguments.find("soft")), seconds_of(command.arguments.find("hard"))},
+  return {.change = SetTimeLimits{task, seconds_of(command.arguments.find("soft")),
+                                  seconds_of(command.arguments.find("hard"))},
           .reply = ok("time limits set successfully")};
 }
 
@@ -116,7 +118,8 @@ std::optional<ControlCommand> decode_command(const Message& message, std::string
   }
   const Value* method = body.find("method");
   if (method == nullptr || method->if_text() == nullptr) return std::nullopt;
-  if (const Value* destination = body.find("destination"); destination != nullptr && destination->if_array() != nullptr) {
+  if (const Value* destination = body.find("destination");
+      destination != nullptr && destination->if_array() != nullptr) {
     const Array& nodes = *destination->if_array();
     const bool named = std::any_of(nodes.begin(), nodes.end(), [&](const Value& node) {
       return node.if_text() != nullptr && *node.if_text() == node_name;
@@ -153,8 +156,11 @@ ControlAnswer answer_command(const ControlCommand& command, const Registry& regi
 
 Controller::Controller(std::string broker_url, TransportOptions transport, std::string node_name,
                        const Registry& registry, Events events)
-    : broker_url_(std::move(broker_url)), transport_(std::move(transport)), node_name_(std::move(node_name)),
-      registry_(registry), events_(std::move(events)) {
+    : broker_url_(std::move(broker_url)),
+      transport_(std::move(transport)),
+      node_name_(std::move(node_name)),
+      registry_(registry),
+      events_(std::move(events)) {
   thread_ = std::thread([this] { listen(); });
 }
 
@@ -201,8 +207,8 @@ void Controller::listen() {
   }
 }
 
-// A revocation that came by broadcast reaches the workers that listen now. Written down, it reaches those that come later
-// as well, this one after a restart included, whoever sent it.
+// A revocation that came by broadcast reaches the workers that listen now. Written down, it reaches those that come
+// later as well, this one after a restart included, whoever sent it.
 void Controller::keep(Broker& broker, const Control& change) {
   const auto* revoke = std::get_if<RevokeTasks>(&change);
   if (revoke == nullptr || !broker.traits().keeps_revokes) return;

@@ -29,9 +29,9 @@ std::optional<ControlCommand> decode_command(const Message& message, std::string
 
 /// What a command does and answers. `{"ok": ...}` or `{"error": ...}`, as Celery's workers answer.
 struct ControlAnswer {
-  std::optional<Control> change;     ///< for the engine
+  std::optional<Control> change;  ///< for the engine
   std::optional<StopKind> stop;
-  std::optional<Object> reply;       ///< nullopt: none
+  std::optional<Object> reply;  ///< nullopt: none
 };
 ControlAnswer answer_command(const ControlCommand& command, const Registry& registry);
 
@@ -73,7 +73,7 @@ class Controller {
   Events events_;
   CommandGate gate_;
   std::atomic<bool> stop_{false};
-  std::mutex mutex_;                 // guards consumer_ against the destructor's wake
+  std::mutex mutex_;  // guards consumer_ against the destructor's wake
   Consumer* consumer_ = nullptr;
   std::condition_variable changed_;
   std::thread thread_;

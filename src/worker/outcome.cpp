@@ -15,15 +15,16 @@ constexpr Milliseconds kRequeueDelay{200};
 constexpr Milliseconds kCrashDelay{1'000};
 constexpr std::string_view kCrashReasons = "errand_crash_reasons";
 
-// Attempts grow with retries and crashes, deliveries with the store's token: the newer writer has the larger one. Tokens
-// may be times in microseconds, which fit into these bits until 2112; more attempts than fit count as the most, and
-// stores keep signed numbers.
+// Attempts grow with retries and crashes, deliveries with the store's token: the newer writer has the larger one.
+// Tokens may be times in microseconds, which fit into these bits until 2112; more attempts than fit count as the most,
+// and stores keep signed numbers.
 constexpr unsigned kDeliveryBits = 52;
 constexpr std::uint64_t kDeliveryMask = (std::uint64_t{1} << kDeliveryBits) - 1;
 constexpr std::uint64_t kMostAttempts = (std::uint64_t{1} << (63 - kDeliveryBits)) - 1;
 
 std::uint64_t result_token(const Arrival& arrival) {
-  const std::uint64_t attempt = std::min<std::uint64_t>(std::uint64_t{arrival.retries} + arrival.crashes, kMostAttempts);
+  const std::uint64_t attempt =
+      std::min<std::uint64_t>(std::uint64_t{arrival.retries} + arrival.crashes, kMostAttempts);
   return (attempt << kDeliveryBits) | (arrival.receipt.token & kDeliveryMask);
 }
 
