@@ -1,8 +1,8 @@
 #include "core/iso8601.hpp"
 
 #include <algorithm>
+#include <cstddef>
 #include <cstdint>
-#include <cstdio>
 
 namespace errand::core {
 namespace {
@@ -56,13 +56,19 @@ std::string format_iso8601(TimePoint time) {
   const auto day = std::chrono::floor<days>(time);
   const std::chrono::year_month_day date{day};
   const std::chrono::hh_mm_ss clock{time - day};
-  char out[40];
-  const int size =
-      std::snprintf(out, sizeof out, "%04d-%02u-%02uT%02d:%02d:%02d.%06d+00:00", static_cast<int>(date.year()),
-                    static_cast<unsigned>(date.month()), static_cast<unsigned>(date.day()),
-                    static_cast<int>(clock.hours().count()), static_cast<int>(clock.minutes().count()),
-                    static_cast<int>(clock.seconds().count()), static_cast<int>(clock.subseconds().count()));
-  return std::string(out, static_cast<std::size_t>(size));
+  std::string out = "0000-00-00T00:00:00.000000+00:00";
+  // Digits from the right, ending before `end`.
+  const auto put = [&out](std::size_t end, std::size_t digits, std::uint64_t value) {
+    for (; digits > 0; --digits, value /= 10) out[--end] = static_cast<char>('0' + value % 10);
+  };
+  put(4, 4, static_cast<std::uint64_t>(static_cast<int>(date.year())));
+  put(7, 2, static_cast<unsigned>(date.month()));
+  put(10, 2, static_cast<unsigned>(date.day()));
+  put(13, 2, static_cast<std::uint64_t>(clock.hours().count()));
+  put(16, 2, static_cast<std::uint64_t>(clock.minutes().count()));
+  put(19, 2, static_cast<std::uint64_t>(clock.seconds().count()));
+  put(26, 6, static_cast<std::uint64_t>(clock.subseconds().count()));
+  return out;
 }
 
 std::optional<TimePoint> parse_iso8601(std::string_view text) {

@@ -11,6 +11,9 @@
 namespace errand::protocol {
 namespace {
 
+// What Celery and Errand write when a task has no followers, which is most of the time.
+constexpr std::string_view kNoEmbed = R"({"callbacks": null, "errbacks": null, "chain": null, "chord": null})";
+
 // Runs a reader of the value module and turns its error into ours.
 template <class F>
 auto reading(std::string_view field, F&& read) {
@@ -187,7 +190,7 @@ Object Body::kwargs() const {
 }
 
 Embed Body::embed() const {
-  if (embed_json() == "null") return {};
+  if (embed_json() == "null" || embed_json() == kNoEmbed) return {};
   // Signatures are carried on unread: their typed values stay as they are.
   return read_embed(reading("embed", [&] { return parse_json(embed_json(), {.depth = kEmbedJsonDepth}); }));
 }
@@ -210,7 +213,7 @@ Embed read_embed(Value embed) {
 
 void write_embed(std::string& out, const Embed& embed, const JsonStyle& style) {
   if (embed.empty()) {
-    out += R"({"callbacks": null, "errbacks": null, "chain": null, "chord": null})";
+    out += kNoEmbed;
     return;
   }
   out += R"({"callbacks": )";

@@ -2,10 +2,18 @@
 
 #include "protocol/decode_failure.hpp"
 
+#include <array>
 #include <string>
 
 namespace errand::protocol {
 namespace {
+
+// What matters between the brackets of a value that is passed over.
+constexpr auto kStructure = [] {
+  std::array<bool, 256> marks{};
+  for (const unsigned char c : {'"', '[', ']', '{', '}'}) marks[c] = true;
+  return marks;
+}();
 
 bool blank(char c) noexcept { return c == ' ' || c == '\n' || c == '\t' || c == '\r'; }
 
@@ -54,7 +62,7 @@ std::string_view JsonCursor::value() {
     std::size_t depth = 0;
     while (at_ < text_.size()) {
       const char c = text_[at_];
-      if (c != '"' && c != '[' && c != ']' && c != '{' && c != '}') {
+      if (!kStructure[static_cast<unsigned char>(c)]) {
         ++at_;
         continue;
       }

@@ -9,10 +9,13 @@
 #include <charconv>
 #include <iterator>
 #include <limits>
+#include <utility>
 
 namespace errand {
 
 namespace {
+
+constexpr std::size_t kMembersAtFirst = 32;  // the headers of a task, so that the stack need not grow for them
 
 class Reader {
  public:
@@ -125,6 +128,7 @@ class Reader {
       to = is_object ? Value(Object()) : Value(Array());
       return false;
     }
+    if (is_object && members_.capacity() == 0) members_.reserve(kMembersAtFirst);
     frames_.push_back({is_object, is_object ? members_.size() : items_.size()});
     return true;
   }
@@ -157,9 +161,10 @@ class Reader {
     return nullptr;
   }
 
-  // Moves out what stands at the end of the stack.
+  // Moves out what stands at the end of the stack; the outermost container is all of it.
   template <class T>
-  static std::vector<T> taken(std::vector<T>& stack, std::size_t from) {
+  std::vector<T> taken(std::vector<T>& stack, std::size_t from) const {
+    if (frames_.empty()) return std::exchange(stack, {});
     const auto first = stack.begin() + static_cast<std::ptrdiff_t>(from);
     std::vector<T> out(std::make_move_iterator(first), std::make_move_iterator(stack.end()));
     stack.erase(first, stack.end());
