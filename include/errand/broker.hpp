@@ -133,7 +133,7 @@ class Consumer {
   virtual std::vector<RevokedTask> take_revoked() { return {}; }
 
   /// How far the broker's clock is ahead of this machine's, as of the last answer: its clock is the one that decides
-  /// when a parked message is due, so whoever compares an ETA or an expiry with "now" must go by it. 0 where both are one.
+  /// when a parked message is due, so whoever compares an ETA or an expiry with "now" must go by it. 0: both are one.
   virtual Microseconds clock_ahead() const noexcept { return Microseconds{0}; }
 };
 

@@ -5,7 +5,10 @@
 namespace errand::worker {
 
 Engine::Engine(EngineOptions options, const Registry& registry)
-    : options_(std::move(options)), registry_(registry), revoked_(options_.max_revoked, options_.revoked_for), recent_(options_.max_recent) {
+    : options_(std::move(options)),
+      registry_(registry),
+      revoked_(options_.max_revoked, options_.revoked_for),
+      recent_(options_.max_recent) {
   for (const TaskDefinition* task : registry.all()) {
     if (task->options.rate_limit.tasks > 0) rates_.emplace(task->name, RateGate{task->options.rate_limit});
   }

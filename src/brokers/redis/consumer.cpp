@@ -344,7 +344,8 @@ std::size_t RedisConsumer::renew(std::span<const Receipt> receipts, Milliseconds
 void RedisConsumer::extend(std::span<const Receipt> receipts, Milliseconds lease) {
   if (receipts.empty()) return;
   ERRAND_FAILPOINT("lease.renew");
-  stale_ += renew(receipts, std::clamp(lease, Milliseconds{1}, std::max(transport_.visibility_timeout, Milliseconds{1})));
+  stale_ +=
+      renew(receipts, std::clamp(lease, Milliseconds{1}, std::max(transport_.visibility_timeout, Milliseconds{1})));
 }
 
 // A server that has restarted without its data, or was emptied: of the messages held only this worker knows now. What

@@ -116,13 +116,16 @@ TEST_CASE("AT-19: an error class with a policy is retried by it, then fails with
   }
 }
 
-// F110 to F114, F122: the headers were fine, the body is not. The task must not run, and the reason is for the dead letter.
+// F110 to F114, F122: the headers were fine, the body is not. The task must not run, and the reason is for the dead
+// letter.
 TEST_CASE("F110_a message whose body cannot be read is told apart from a task that failed") {
   for (const char* kind : kPools) {
     CAPTURE(kind);
     Bench bench(kind);
-    for (const auto& [body, code] : {std::pair{"[[1]]", "BAD_BODY"}, {"[[1, 2], {}, {\"callbacks\": 5}]", "BAD_BODY"},
-                                     {"[[1, tru], {}, {}]", "UNDECODABLE"}, {"\x80\x04", "BAD_BODY"}}) {
+    for (const auto& [body, code] : {std::pair{"[[1]]", "BAD_BODY"},
+                                     {"[[1, 2], {}, {\"callbacks\": 5}]", "BAD_BODY"},
+                                     {"[[1, tru], {}, {}]", "UNDECODABLE"},
+                                     {"\x80\x04", "BAD_BODY"}}) {
       Execution bad = bench.execution("add", {1, 2});
       Message message = *bad.message;
       message.body = body;
