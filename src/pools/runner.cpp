@@ -267,7 +267,8 @@ class Attempt final : public ContextHost {
     retry_or_fail(context, policy, error, std::move(failure));
   }
 
-  void retry_or_fail(TaskContext& context, const RetryPolicy& policy, const protocol::ExceptionInfo& error, Failure failure) {
+  void retry_or_fail(TaskContext& context, const RetryPolicy& policy, const protocol::ExceptionInfo& error,
+                     Failure failure) {
     const bool tries_left = !policy.max_retries || execution_.retries < *policy.max_retries;
     const double uniform = static_cast<double>(core::random_bits() >> 11) * 0x1.0p-53;
     const Milliseconds wait = policy.wait(execution_.retries, uniform);

@@ -41,7 +41,7 @@ struct RunnerHost {
 };
 
 /// Runs it; never throws. The duration is measured with the monotonic clock.
-Outcome run_task(const Registry& registry, const Execution& execution, const RunnerOptions& options, RunControl& control,
-                 const RunnerHost& host);
+Outcome run_task(const Registry& registry, const Execution& execution, const RunnerOptions& options,
+                 RunControl& control, const RunnerHost& host);
 
 }  // namespace errand::pools

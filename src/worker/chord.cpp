@@ -56,8 +56,8 @@ void Committer::report_chord(const ChordReport& report, const Message& member) {
   if (progress.failed_member.empty()) {
     sends = protocol::chord_body(last, body, progress.results, options);
   } else {
-    protocol::ChordFailure failure =
-        protocol::chord_failed(last, body, progress.failed_member, protocol::read_exception(progress.failure_json), options);
+    protocol::ChordFailure failure = protocol::chord_failed(last, body, progress.failed_member,
+                                                            protocol::read_exception(progress.failure_json), options);
     std::vector<TaskResult> failures;
     for (TaskId& id : failure.ids) {
       TaskResult result;

@@ -20,7 +20,8 @@ bool goes_again(const Envelope& envelope) {
 bool has_retry(std::span<const Envelope> all) { return std::any_of(all.begin(), all.end(), goes_again); }
 bool has_successor(std::span<const Envelope> all) { return !std::all_of(all.begin(), all.end(), goes_again); }
 bool has_dead(std::span<const Settlement> all) {
-  return std::any_of(all.begin(), all.end(), [](const Settlement& one) { return one.kind == Settlement::Kind::dead_letter; });
+  return std::any_of(all.begin(), all.end(),
+                     [](const Settlement& one) { return one.kind == Settlement::Kind::dead_letter; });
 }
 bool has_started(std::span<const TaskResult> all) {
   return std::any_of(all.begin(), all.end(), [](const TaskResult& one) { return one.state == state::started; });
@@ -125,8 +126,8 @@ void Committer::in_order(const std::vector<CommitEntry*>& batch) {
   ERRAND_FAILPOINT_IF(!settlements_.empty(), "ack.sent");
 }
 
-// Once: while the result store is away everything after this is tried again, and the children of a task must not be sent
-// with every try.
+// Once: while the result store is away everything after this is tried again, and the children of a task must not be
+// sent with every try.
 void Committer::publish(const std::vector<CommitEntry*>& batch) {
   if (follow_ups_.empty()) return;
   broker_.publish(follow_ups_);
@@ -179,7 +180,11 @@ void Committer::refused(CommitEntry& entry, const Error& error) {
   entry.chord_reports.clear();
   if (entry.result) {
     entry.result->state = std::string(state::failure);
-    entry.result->result_json = protocol::ExceptionInfo{"RuntimeError", "builtins", {std::string("the outcome could not be stored: ") + error.what()}}.to_json();
+    entry.result->result_json = protocol::ExceptionInfo{
+        "RuntimeError",
+        "builtins",
+        {std::string("the outcome could not be stored: ") +
+         error.what()}}.to_json();
     entry.result->traceback.clear();
     entry.result->children_json = "[]";
     if (entry.result->extended) {

@@ -63,7 +63,7 @@ class Committer {
   Milliseconds lease_;
   std::vector<Receipt> lost_;
   std::vector<CommitEntry> entries_;
-  std::vector<Envelope> follow_ups_;     // scratch of one batch
+  std::vector<Envelope> follow_ups_;  // scratch of one batch
   std::vector<TaskResult> outcomes_;
   std::vector<Settlement> settlements_;
   std::vector<std::uint32_t> follow_ups_of_, outcomes_of_;  // see Commit

@@ -69,7 +69,8 @@ bool Inbox::post_and_wait(Input input, Deadline deadline) {
   post(std::move(input));
   std::unique_lock lock(mutex_);
   const auto seen = [&] { return handled_ >= mine || closed_; };
-  const bool done = deadline.point() ? handled_changed_.wait_until(lock, *deadline.point(), seen) : (handled_changed_.wait(lock, seen), true);
+  const bool done = deadline.point() ? handled_changed_.wait_until(lock, *deadline.point(), seen)
+                                     : (handled_changed_.wait(lock, seen), true);
   waiters_ -= 1;
   return done;
 }
@@ -88,8 +89,15 @@ void Inbox::handled() {
 
 Loop::Loop(LoopOptions options, Engine& engine, Broker& broker, Consumer& consumer, ResultBackend* results, Pool& pool,
            Inbox& inbox, const Systemd& systemd)
-    : options_(options), engine_(engine), broker_(broker), consumer_(consumer), results_(results), pool_(pool),
-      inbox_(inbox), systemd_(systemd), committer_(broker, consumer, results, options.lease) {}
+    : options_(options),
+      engine_(engine),
+      broker_(broker),
+      consumer_(consumer),
+      results_(results),
+      pool_(pool),
+      inbox_(inbox),
+      systemd_(systemd),
+      committer_(broker, consumer, results, options.lease) {}
 
 int Loop::run() {
   inbox_.bind(&consumer_);

@@ -103,7 +103,7 @@ class Loop {
   std::vector<Execution> runs_;
   std::optional<int> exit_code_;
   bool tried_last_ = false;
-  std::optional<SteadyPoint> fetch_after_;   // the broker is away: when to try again
+  std::optional<SteadyPoint> fetch_after_;  // the broker is away: when to try again
   core::Backoff fetch_backoff_{core::kReconnect};
   SteadyPoint watchdog_at_ = SteadyPoint::max();
   SteadyPoint declare_at_ = SteadyPoint::max();

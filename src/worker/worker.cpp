@@ -159,9 +159,8 @@ int Worker::run() {
                                  impl_->inbox.post_and_wait(std::move(change), Deadline::after(kControlPatience));
                                },
                            .stop = [this](StopKind kind) { request_stop(kind); },
-                           .log = [](std::string_view event, std::string_view detail) {
-                             log::limited(log::Level::info, event, detail);
-                           }});
+                           .log = [](std::string_view event,
+                                     std::string_view detail) { log::limited(log::Level::info, event, detail); }});
   }
 
   worker::Loop loop({.lease = o.lease,
