@@ -45,9 +45,9 @@ struct Sent {
 const std::vector<Sent> kCorpus{
     {1, R"({"id": "o-1", "amount": 12.5})", "order.cents: expected integer, it is missing",
      R"({"id": "o-1", "cents": 0, "note": null, "tags": [], "ship": "post"})"},
-    {2, R"({"id": "o-2", "cents": 1250})", "order.tags: expected array of text, it is missing",
+    {2, R"({"id": "o-2", "cents": 1250})", "order.tags: expected list of text, it is missing",
      R"({"id": "o-2", "cents": 1250, "note": null, "tags": [], "ship": "post"})"},
-    {3, R"({"id": "o-3", "cents": 1250, "note": "bell"})", "order.tags: expected array of text, it is missing",
+    {3, R"({"id": "o-3", "cents": 1250, "note": "bell"})", "order.tags: expected list of text, it is missing",
      R"({"id": "o-3", "cents": 1250, "note": "bell", "tags": [], "ship": "post"})"},
     {4, R"({"id": "o-4", "cents": 1250, "note": null, "tags": ["a"], "ship": "courier"})",
      R"({"id": "o-4", "cents": 1250, "note": null, "tags": ["a"], "ship": "courier"})",
