@@ -31,6 +31,18 @@ class Generator {
     return result;
   }
 
+  // SplitMix64 (Steele, Lea and Flood), as xoshiro's authors advise to fill its state.
+  void seed_with(std::uint64_t seed) noexcept {
+    for (std::uint64_t& word : state_) {
+      std::uint64_t z = seed += 0x9e3779b97f4a7c15ULL;
+      z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9ULL;
+      z = (z ^ z >> 27) * 0x94d049bb133111ebULL;
+      word = z ^ z >> 31;
+    }
+    pid_ = getpid();
+  }
+  void forget_seed() noexcept { pid_ = 0; }
+
  private:
   static std::uint64_t rotate(std::uint64_t value, int by) { return value << by | value >> (64 - by); }
 
@@ -54,12 +66,17 @@ class Generator {
   pid_t pid_ = 0;
 };
 
+Generator& generator() {
+  thread_local Generator of_thread;
+  return of_thread;
+}
+
 }  // namespace
 
-std::uint64_t random_bits() {
-  thread_local Generator generator;
-  return generator.next();
-}
+std::uint64_t random_bits() { return generator().next(); }
+
+SeededRandom::SeededRandom(std::uint64_t seed) noexcept { generator().seed_with(seed); }
+SeededRandom::~SeededRandom() { generator().forget_seed(); }
 
 std::string uuid4() {
   constexpr std::string_view kHex = "0123456789abcdef";

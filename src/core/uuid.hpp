@@ -10,6 +10,16 @@ namespace errand::core {
 /// Throws Error{unavailable} only where a sandbox forbids getrandom(2).
 std::string uuid4();
 
+/// While it lives, the ids and random bits of the thread that made it follow from the seed: for simulations, which must
+/// be able to run again. Not nested.
+class SeededRandom {
+ public:
+  explicit SeededRandom(std::uint64_t seed) noexcept;
+  ~SeededRandom();
+  SeededRandom(const SeededRandom&) = delete;
+  SeededRandom& operator=(const SeededRandom&) = delete;
+};
+
 /// 64 random bits from the same generator; not for secrets.
 std::uint64_t random_bits();
 

@@ -33,6 +33,7 @@ struct RunnerOptions {
   bool typed_json = true;
   std::size_t max_result_bytes = 16u << 20;
   std::string hostname;
+  const Clock* clock = nullptr;  ///< unset: the machine's; the simulator has its own
 };
 
 struct RunnerHost {

@@ -49,7 +49,7 @@ void Committer::report_chord(const ChordReport& report, const Message& member) {
   const protocol::TaskMessage last = protocol::decode_task(member);
   const Value body = parse_json(report.chord_json, JsonLimits{.depth = protocol::kEmbedJsonDepth});
   protocol::FollowUpOptions options;
-  options.now = std::chrono::time_point_cast<Microseconds>(std::chrono::system_clock::now());
+  options.now = wall_;
   options.origin = protocol::sender_origin();
   options.park = !broker_.traits().foreign_readers;
   protocol::FollowUps sends;

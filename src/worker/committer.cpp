@@ -50,6 +50,7 @@ void Committer::add(CommitEntry entry) {
 std::vector<std::uint64_t> Committer::flush(Now now) {
   std::vector<std::uint64_t> done;
   if (entries_.empty() || (retry_at_ && *retry_at_ > now.steady)) return done;
+  wall_ = now.wall;
   std::size_t finished = 0;  // entries from the front that are safe
   try {
     while (finished < entries_.size()) {

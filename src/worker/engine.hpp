@@ -45,6 +45,9 @@ struct EngineOptions {
 /// The delivery's own token within that of a result (TaskResult::token), which begins with the attempt.
 std::uint64_t delivery_token(std::uint64_t result_token) noexcept;
 
+/// The options of a worker as far as its decisions go.
+EngineOptions engine_options(const WorkerOptions& options, const BrokerTraits& broker, bool has_results);
+
 class Engine {
  public:
   Engine(EngineOptions options, const Registry& registry);

@@ -16,11 +16,6 @@ constexpr Milliseconds kIdleLook{200};
 // Queues and bindings that a server lost (restarted empty, FLUSHALL, evicted) are there again within this: without
 // them what Python sends to an exchange vanishes without an error.
 constexpr Milliseconds kDeclareEvery{10'000};
-
-Now read_clocks() {
-  return Now{std::chrono::time_point_cast<Microseconds>(std::chrono::system_clock::now()),
-             std::chrono::steady_clock::now()};
-}
 }  // namespace
 
 void Inbox::bind(Consumer* consumer) noexcept {
@@ -88,7 +83,7 @@ void Inbox::handled() {
 }
 
 Loop::Loop(LoopOptions options, Engine& engine, Broker& broker, Consumer& consumer, ResultBackend* results, Pool& pool,
-           Inbox& inbox, const Systemd& systemd)
+           Inbox& inbox, const Systemd& systemd, const Clock& clock)
     : options_(options),
       engine_(engine),
       broker_(broker),
@@ -97,6 +92,7 @@ Loop::Loop(LoopOptions options, Engine& engine, Broker& broker, Consumer& consum
       pool_(pool),
       inbox_(inbox),
       systemd_(systemd),
+      clock_(clock),
       committer_(broker, consumer, results, options.lease) {}
 
 int Loop::run() {
@@ -108,8 +104,8 @@ int Loop::run() {
       inbox.close();
     }
   } const unbind{inbox_};
-  if (systemd_.watchdog()) watchdog_at_ = std::chrono::steady_clock::now();
-  if (!broker_.traits().durable) declare_at_ = std::chrono::steady_clock::now() + kDeclareEvery;
+  if (systemd_.watchdog()) watchdog_at_ = clock_.steady();
+  if (!broker_.traits().durable) declare_at_ = clock_.steady() + kDeclareEvery;
   while (!exit_code_) {
     now_ = read_clocks();
     now_.wall += consumer_.clock_ahead();

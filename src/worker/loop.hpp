@@ -3,7 +3,8 @@
 //
 // Each round: take what the pool, the controller and the signals reported; let the engine decide; hand executions to
 // the pool; make outcomes safe; fetch as much as the pool will take. It waits in exactly one place, Consumer::next,
-// and everything that happens elsewhere wakes it there.
+// and everything that happens elsewhere wakes it there. It reads no clock but the one it is given, so that the simulator
+// (src/testing) drives this very loop.
 
 #include "core/backoff.hpp"
 #include "worker/committer.hpp"
@@ -72,7 +73,7 @@ struct LoopOptions {
 class Loop {
  public:
   Loop(LoopOptions options, Engine& engine, Broker& broker, Consumer& consumer, ResultBackend* results, Pool& pool,
-       Inbox& inbox, const Systemd& systemd);
+       Inbox& inbox, const Systemd& systemd, const Clock& clock);
 
   /// Runs until the engine halts; returns its exit code.
   int run();
@@ -83,6 +84,7 @@ class Loop {
   void commit();
   void lose();
   bool fetch();
+  Now read_clocks() const { return {clock_.now(), clock_.steady()}; }
   Deadline next_wake() const;
   bool settled_enough() const;
   void stop_if_idle();
@@ -96,6 +98,7 @@ class Loop {
   Pool& pool_;
   Inbox& inbox_;
   const Systemd& systemd_;
+  const Clock& clock_;
   Committer committer_;
   Now now_;
   std::vector<Input> inputs_;

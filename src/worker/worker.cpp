@@ -94,6 +94,7 @@ void Worker::request_stop(StopKind kind) noexcept {
 int Worker::run() {
   const WorkerOptions& o = impl_->options;
   const worker::Systemd systemd;
+  const SystemClock clock;
 
   // Signals are blocked first, so that every later thread inherits the mask; then the pool, which forks, before any
   // thread or connection; then the thread that reads the signals.
@@ -129,25 +130,7 @@ int Worker::run() {
     return kNeverReached;
   }
 
-  worker::EngineOptions engine_options;
-  engine_options.node_name = o.node_name;
-  engine_options.concurrency = o.concurrency;
-  engine_options.prefetch_multiplier = o.prefetch_multiplier;
-  engine_options.time_limit = o.time_limit;
-  engine_options.soft_time_limit = o.soft_time_limit;
-  engine_options.limits = o.limits;
-  engine_options.has_results = results != nullptr;
-  engine_options.result_extended = o.result_extended;
-  engine_options.store_errors_even_if_ignored = o.store_errors_even_if_ignored;
-  // Where Python workers share the queues their visibility timeout ends a lease as well.
-  engine_options.lease = traits.foreign_readers && traits.lease ? std::min(o.lease, *traits.lease) : o.lease;
-  engine_options.grace = o.grace;
-  engine_options.hold_unstarted = o.hold_unstarted;
-  engine_options.max_crashes = o.max_crashes;
-  engine_options.max_deliveries = o.max_deliveries;
-  engine_options.max_revoked = o.max_revoked;
-  engine_options.revoked_for = o.revoked_for;
-  worker::Engine engine(std::move(engine_options), impl_->registry);
+  worker::Engine engine(worker::engine_options(o, traits, results != nullptr), impl_->registry);
 
   std::optional<worker::Controller> controller;
   if (o.control && traits.fanout) {
@@ -168,7 +151,7 @@ int Worker::run() {
                      .stop_when_idle = o.stop_when_idle,
                      .queues = consume.queues,
                      .topology = Topology{o.queues}},
-                    engine, *broker, *consumer, results.get(), *pool, impl_->inbox, systemd);
+                    engine, *broker, *consumer, results.get(), *pool, impl_->inbox, systemd, clock);
   if (on_ready) on_ready();
   systemd.notify("READY=1");
   const int exit_code = loop.run();

@@ -63,6 +63,20 @@ TEST_CASE("ids are version 4 and never repeat, not even in a forked child") {
   close(ends[1]);
 }
 
+// (commit, seed) names a simulated run: whatever is random in it has to follow from the seed, and nothing after it may.
+TEST_CASE("I24: ids follow from the seed while there is one") {
+  const auto draw = [](std::uint64_t seed) {
+    const core::SeededRandom seeded(seed);
+    return core::uuid4() + core::uuid4();
+  };
+  CHECK(draw(7) == draw(7));
+  CHECK(draw(7) != draw(8));
+  CHECK(core::uuid4() + core::uuid4() != draw(7));
+  const std::string after = core::uuid4();
+  draw(7);
+  CHECK(core::uuid4() != after);
+}
+
 TEST_CASE("deadlines never wake early and never restart") {
   CHECK(Deadline::never().poll_timeout() == -1);
   CHECK_FALSE(Deadline::never().passed());
