@@ -26,7 +26,6 @@ LEVELS = {
     "install": "install",
     "interop": "interop",
     "e2e": "e2e",
-    "sim": None,  # simulated worlds, see docs/simulation.md
     "tidy": "tidy",
     "sanitized": None,  # a slice of ./dev sanitize, in a build folder of its own
 }
@@ -132,34 +131,6 @@ def run_pytest(level, folder, results, environment, extra):
     return count
 
 
-# Simulated worlds of one run: a fixed range, so that a change is judged by what the last one was judged by, and a range
-# that follows from the commit, so that every commit looks somewhere new.
-FIXED_SEEDS = 8_000
-FRESH_SEEDS = 2_000
-
-
-def run_simulation(build, results, jobs, extra):
-    """Each part counts as one test: corpus, fixed seeds, fresh seeds, planted bugs."""
-    program = str(build / "tests/errand-sim")
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False).stdout
-    first = 1_000_000 + int(commit[:7] or "0", 16) * FRESH_SEEDS
-    shares = ["--jobs", str(min(jobs, 2))]
-    parts = {
-        "corpus": [program, "--corpus", str(ROOT / "tests/sim/seeds.txt")],
-        "fixed": [program, "--seeds", f"1..{FIXED_SEEDS}", *shares],
-        "fresh": [program, "--seeds", f"{first}..{first + FRESH_SEEDS - 1}", *shares],
-        "bugs": [PYTHON, str(ROOT / "tools/planted_bugs.py"), "--build", str(build), *shares],
-    }
-    count = Count()
-    for name, command in parts.items():
-        if extra and name not in extra:
-            continue
-        print("$ " + " ".join(command), flush=True)
-        code, _ = run(command, results / f"sim-{name}.log", LEVEL_LIMIT, cwd=ROOT)
-        count.add(Count(passed=1) if code == 0 else Count(failed=1))
-    return count
-
-
 def run_tidy(results):
     count = Count()
     for check in ("edges", "text", "headers", "format"):
@@ -246,8 +217,6 @@ def main():
         print(f"\n-- {level}", flush=True)
         if level == "unit":
             count = run_programs(build, results, options.jobs, environment, extra)
-        elif level == "sim":
-            count = run_simulation(build, results, options.jobs, extra)
         elif level == "tidy":
             count = run_tidy(results)
         elif level == "sanitized":

@@ -31,27 +31,21 @@ void Cluster::publish(Process& process, std::span<const Envelope> envelopes) {
   news();
 }
 
-void Cluster::put(Process& process, std::span<const TaskResult> batch, const std::set<std::uint64_t>& late) {
+void Cluster::put(Process& process, std::span<const TaskResult> batch) {
   ledger.writer = &process;
-  for (const TaskResult& result : batch) {
-    if (late.contains(result.token)) {
-      ledger.refused(process, result);
-      continue;
-    }
-    results.put(result);
-  }
+  for (const TaskResult& result : batch) results.put(result);
   ledger.writer = nullptr;
 }
 
-std::size_t Cluster::settle(Process& process, std::span<const Settlement> settlements) {
-  if (settlements.empty()) return 0;
-  const std::size_t stale = store.settle(process.owner, settlements, server_time(process));
+std::vector<std::uint32_t> Cluster::settle(Process& process, std::span<const Settlement> settlements) {
+  if (settlements.empty()) return {};
+  std::vector<std::uint32_t> late = store.settle(process.owner, settlements, server_time(process));
   for (const Settlement& settlement : settlements) {
     if (settlement.kind == Settlement::Kind::ack) continue;
     news();
     break;
   }
-  return stale;
+  return late;
 }
 
 void Cluster::mark(Delivery& delivery) {

@@ -23,8 +23,9 @@ struct Cluster {
 
   // Steps at the store, as one process takes them.
   void publish(Process& process, std::span<const Envelope> envelopes);
-  void put(Process& process, std::span<const TaskResult> results, const std::set<std::uint64_t>& late);
-  std::size_t settle(Process& process, std::span<const Settlement> settlements);
+  void put(Process& process, std::span<const TaskResult> results);
+  /// Returns the places of those that came too late.
+  std::vector<std::uint32_t> settle(Process& process, std::span<const Settlement> settlements);
   /// Writes into the message which delivery it is, for the ledger. A property that only simulations have.
   void mark(Delivery& delivery);
   /// Tells every consumer that something is on a queue.

@@ -20,7 +20,7 @@ BrokerTraits SimBroker::traits() const noexcept {
   traits.low_is_urgent = !sqlite;
   traits.shared = true;
   traits.foreign_readers = !sqlite;
-  traits.lease = process_->cluster.options.worker.lease;
+  traits.lease = process_->cluster.visibility;
   traits.max_message_bytes = kMostMessageBytes;
   return traits;
 }
@@ -76,7 +76,7 @@ BackendTraits SimBackend::traits() const noexcept {
 
 void SimBackend::put(std::span<const TaskResult> results) {
   Cluster& cluster = process_->cluster;
-  link_.call("put", Effect::changes, [&] { cluster.put(*process_, results, {}); });
+  link_.call("put", Effect::changes, [&] { cluster.put(*process_, results); });
 }
 std::optional<TaskResult> SimBackend::get(TaskIdView id) {
   return link_.call("get", Effect::reads, [&] { return process_->cluster.results.get(id); });

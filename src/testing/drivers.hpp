@@ -7,6 +7,7 @@
 #include <errand/broker.hpp>
 
 #include <set>
+#include <utility>
 
 namespace errand::testing {
 
@@ -42,6 +43,7 @@ class SimConsumer final : public Consumer {
   void wake() noexcept override;
   bool commit(const Commit& commit, ResultBackend* results_in) override;
   std::size_t stale() const noexcept override { return stale_; }
+  std::vector<Receipt> take_lost() override { return std::exchange(lost_, {}); }
   /// Something is on a queue.
   void look() noexcept;
 
@@ -60,6 +62,7 @@ class SimConsumer final : public Consumer {
   bool lost_answer_ = false;
   std::uint64_t last_token_ = 0;
   std::size_t stale_ = 0;
+  std::vector<Receipt> lost_;
   std::size_t rotation_ = 0;
 };
 

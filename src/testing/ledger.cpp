@@ -270,7 +270,7 @@ void Ledger::worker_gone(const Process& process, bool warm, SteadyPoint asked) {
   if (process.trouble_at < asked && now > asked + grace + std::chrono::seconds(5) + std::chrono::seconds(10)) {
     broken("I20", process.name + " needed " + std::to_string((now - asked) / std::chrono::seconds(1)) + " s to stop");
   }
-  if (process.trouble_at >= asked) return;
+  if (process.trouble_at >= asked || cluster_.away()) return;
   for (const auto& [number, item] : cluster_.store.items()) {
     if (item.state == Item::State::leased && item.owner == process.owner && !item.foreign) {
       broken("I20", process.name + (warm ? " stopped warmly" : " stopped") + " and still holds " + item.task_id);

@@ -41,7 +41,6 @@ class Ledger final : public StoreWatcher, public ResultsWatcher {
 
   // What workers do.
   void publishing(Process& process, std::span<const Envelope> envelopes);
-  void refused(Process& process, const TaskResult& result);
   void dispatched(Process& process, const Execution& execution);
   void began(Process& process, const Execution& execution);
   void ended(Process& process, const Execution& execution, const Outcome& outcome, std::string_view how);

@@ -162,11 +162,6 @@ void Ledger::check_acknowledged(const Item& item, const Body& body, Life& one) {
   }
 }
 
-void Ledger::refused(Process& process, const TaskResult& result) {
-  cluster_.world.count("effect.result_refused");
-  cluster_.world.note("store", "refused the record of " + result.id + " by " + process.name);
-}
-
 void Ledger::written(const TaskResult& result, const TaskResult* before, bool accepted) {
   cluster_.world.note("store", (accepted ? "stored " : "kept against ") + result.state + " of " + result.id);
   if (!accepted) {

@@ -71,7 +71,7 @@ void Node::life(const std::shared_ptr<Process>& process) {
     const std::unique_ptr<Consumer> consumer = broker.consume(consume);
     WorkerOptions named = o;
     named.node_name = name_;
-    worker::Engine engine(worker::engine_options(named, true), cluster_.registry);
+    worker::Engine engine(worker::engine_options(named, traits, true), cluster_.registry);
     const worker::Systemd systemd;
     worker::Loop loop(
         {.lease = o.lease, .stop_after = o.stop_after, .stop_when_idle = o.stop_when_idle, .queues = consume.queues},

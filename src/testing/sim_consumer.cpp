@@ -12,6 +12,17 @@ constexpr Milliseconds kLongestHeartbeat{30'000};
 constexpr Milliseconds kSweepEvery{2'000};  // Redis; SQLite looks every second
 constexpr Milliseconds kRescueEvery{1'000};
 constexpr std::size_t kMostAtOnce = 500;
+constexpr Microseconds kLeastWait{100};  // a loop that does not wait must not stop the world's time
+
+// Those of `all` that do not belong to one of the settlements `late` (in ascending order).
+template <class T>
+std::vector<T> in_time(std::span<const T> all, std::span<const std::uint32_t> of, std::span<const std::uint32_t> late) {
+  std::vector<T> kept;
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    if (i >= of.size() || !std::binary_search(late.begin(), late.end(), of[i])) kept.push_back(all[i]);
+  }
+  return kept;
+}
 }  // namespace
 
 SimConsumer::SimConsumer(std::shared_ptr<Process> process, ConsumeOptions options)
@@ -118,7 +129,10 @@ std::span<Delivery> SimConsumer::wait(std::size_t max, SteadyPoint until) {
       }
     }
     if (std::exchange(woken_, false)) return {};
-    if (until <= world.now()) return {};
+    if (until <= world.now()) {
+      strand->sleep_until(world.now() + kLeastWait);
+      return {};
+    }
     looks_ = max > 0;
     strand->wait_until(look_at);
     looks_ = false;
@@ -131,7 +145,9 @@ std::span<Delivery> SimConsumer::wait(std::size_t max, SteadyPoint until) {
 void SimConsumer::settle(std::span<const Settlement> settlements) {
   if (settlements.empty()) return;
   Cluster& cluster = process_->cluster;
-  stale_ += link_.call("settle", Effect::changes, [&] { return cluster.settle(*process_, settlements); });
+  const auto late = link_.call("settle", Effect::changes, [&] { return cluster.settle(*process_, settlements); });
+  stale_ += late.size();
+  for (const std::uint32_t place : late) lost_.push_back(settlements[place].receipt);
 }
 
 void SimConsumer::extend(std::span<const Receipt> receipts, Milliseconds lease) {
@@ -140,10 +156,12 @@ void SimConsumer::extend(std::span<const Receipt> receipts, Milliseconds lease) 
   cluster.world.count("effect.extend");
   // Renewing twice is harmless, so that a lost answer is only an absence.
   try {
-    stale_ += link_.call("extend", Effect::changes, [&] {
+    const auto late = link_.call("extend", Effect::changes, [&] {
       heartbeat();
       return cluster.store.extend(options_.owner, receipts, lease, cluster.server_time(*process_));
     });
+    stale_ += late.size();
+    for (const std::uint32_t place : late) lost_.push_back(receipts[place]);
   } catch (const Error& error) {
     if (error.kind() != ErrorKind::in_doubt) throw;
     throw Error({.kind = ErrorKind::unavailable, .operation = "extend", .detail = error.detail()});
@@ -153,18 +171,15 @@ void SimConsumer::extend(std::span<const Receipt> receipts, Milliseconds lease) 
 bool SimConsumer::commit(const Commit& commit, ResultBackend*) {
   Cluster& cluster = process_->cluster;
   if (cluster.options.store == Store::separate && !commit.results.empty()) return false;
-  stale_ += link_.call("commit", Effect::changes, [&]() -> std::size_t {
-    // Follow-ups, results, settlements: in one step, so that only what a late writer may not do has to be looked at.
-    std::set<std::uint64_t> late;
-    if (cluster.options.store == Store::redis) {
-      for (const Settlement& settlement : commit.settlements) {
-        if (!cluster.store.holds(options_.owner, settlement.receipt)) late.insert(settlement.receipt.token);
-      }
-    }
-    cluster.publish(*process_, commit.follow_ups);
-    cluster.put(*process_, commit.results, late);
+  const auto late = link_.call("commit", Effect::changes, [&] {
+    // Follow-ups, results, settlements, in one step; what belongs to a message that is somebody else's is left out.
+    const std::vector<std::uint32_t> places = cluster.store.late(options_.owner, commit.settlements);
+    cluster.publish(*process_, in_time(commit.follow_ups, commit.follow_ups_of, places));
+    cluster.put(*process_, in_time(commit.results, commit.results_of, places));
     return cluster.settle(*process_, commit.settlements);
   });
+  stale_ += late.size();
+  for (const std::uint32_t place : late) lost_.push_back(commit.settlements[place].receipt);
   return true;
 }
 

@@ -133,6 +133,8 @@ Delivery StoreModel::hand_out(Item& item) {
   delivery.route = item.route;
   delivery.deliveries = item.deliveries;
   delivery.redelivered = item.deliveries > 1;
+  if (item.life_token == 0) item.life_token = item.token;
+  delivery.life_token = item.life_token;
   if (watcher != nullptr) watcher->claimed(item);
   return delivery;
 }
@@ -166,12 +168,17 @@ Item* StoreModel::held(std::string_view owner, const Receipt& receipt) {
   return mine ? &item : nullptr;
 }
 
-bool StoreModel::holds(std::string_view owner, const Receipt& receipt) const {
-  return const_cast<StoreModel*>(this)->held(owner, receipt) != nullptr;
+std::vector<std::uint32_t> StoreModel::late(std::string_view owner, std::span<const Settlement> settlements) {
+  std::vector<std::uint32_t> places;
+  for (std::uint32_t place = 0; place < settlements.size(); ++place) {
+    if (held(owner, settlements[place].receipt) == nullptr) places.push_back(place);
+  }
+  return places;
 }
 
-std::size_t StoreModel::settle(std::string_view owner, std::span<const Settlement> settlements, TimePoint now) {
-  std::size_t too_late = 0;
+std::vector<std::uint32_t> StoreModel::settle(std::string_view owner, std::span<const Settlement> settlements,
+                                              TimePoint now) {
+  const std::vector<std::uint32_t> too_late = late(owner, settlements);
   std::vector<const Settlement*> order;
   for (const Settlement& one : settlements) order.push_back(&one);
   // Each goes to the front of a list; the one that was first goes there last.
@@ -180,7 +187,6 @@ std::size_t StoreModel::settle(std::string_view owner, std::span<const Settlemen
   for (const Settlement* settlement : order) {
     Item* item = held(owner, settlement->receipt);
     if (item == nullptr) {
-      too_late += 1;
       if (watcher != nullptr) watcher->stale(settlement->receipt, owner);
       continue;
     }
@@ -191,6 +197,7 @@ std::size_t StoreModel::settle(std::string_view owner, std::span<const Settlemen
         erase(item->number);
         break;
       case Settlement::Kind::requeue:
+        item->deliveries = std::max(1u, item->deliveries - 1);  // does not count, but the next one is a redelivery
         put_ready(*item, Place::front);
         if (watcher != nullptr) watcher->returned(*item, Return::requeued);
         break;
@@ -212,16 +219,16 @@ std::size_t StoreModel::settle(std::string_view owner, std::span<const Settlemen
   return too_late;
 }
 
-std::size_t StoreModel::extend(std::string_view owner, std::span<const Receipt> receipts, Milliseconds lease,
-                               TimePoint now) {
-  std::size_t too_late = 0;
-  for (const Receipt& receipt : receipts) {
-    if (Item* item = held(owner, receipt)) {
+std::vector<std::uint32_t> StoreModel::extend(std::string_view owner, std::span<const Receipt> receipts,
+                                              Milliseconds lease, TimePoint now) {
+  std::vector<std::uint32_t> too_late;
+  for (std::uint32_t place = 0; place < receipts.size(); ++place) {
+    if (Item* item = held(owner, receipts[place])) {
       item->until = now + lease;
       item->stamp = now;
     } else {
-      too_late += 1;
-      if (watcher != nullptr) watcher->stale(receipt, owner);
+      too_late.push_back(place);
+      if (watcher != nullptr) watcher->stale(receipts[place], owner);
     }
   }
   return too_late;

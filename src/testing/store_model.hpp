@@ -32,6 +32,7 @@ struct Item {
   Message message;
   Route route;
   std::uint32_t deliveries = 0;
+  std::uint64_t life_token = 0;  ///< of the first delivery since an operator put it back
   TimePoint sent{};
   TimePoint due{};
   // leased:
@@ -73,10 +74,11 @@ class StoreModel {
 
   std::vector<Delivery> claim(std::string_view owner, std::span<const std::string> queues, std::size_t max,
                               Milliseconds lease, TimePoint now);
-  /// Returns how many came too late; their tokens are in `late`.
-  std::size_t settle(std::string_view owner, std::span<const Settlement> settlements, TimePoint now);
-  bool holds(std::string_view owner, const Receipt& receipt) const;
-  std::size_t extend(std::string_view owner, std::span<const Receipt> receipts, Milliseconds lease, TimePoint now);
+  /// Both return the places of those that came too late.
+  std::vector<std::uint32_t> settle(std::string_view owner, std::span<const Settlement> settlements, TimePoint now);
+  std::vector<std::uint32_t> late(std::string_view owner, std::span<const Settlement> settlements);
+  std::vector<std::uint32_t> extend(std::string_view owner, std::span<const Receipt> receipts, Milliseconds lease,
+                                    TimePoint now);
 
   /// Owners that said nothing for so long are dead at the next sweep.
   void heartbeat(const std::string& owner, TimePoint until) { owners_[owner] = until; }

@@ -87,6 +87,7 @@ std::size_t StoreModel::requeue_dead(std::string_view name, std::span<const std:
     Item& item = items_.at(letter->second);
     queue->second.dead.erase(letter);
     item.deliveries = 0;
+    item.life_token = 0;
     put_ready(item, Place::back);
     count += 1;
   }

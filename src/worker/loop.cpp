@@ -252,7 +252,8 @@ bool Loop::fetch() {
 Deadline Loop::next_wake() const {
   SteadyPoint at = now_.steady + (options_.stop_when_idle ? kIdleLook : kLongestWait);
   if (const auto timer = engine_.next_timer()) at = std::min(at, *timer);
-  if (const auto retry = committer_.retry_at()) at = std::min(at, *retry);
+  // After the last try of a cold stop its time stays in the past, and waiting for it would be spinning.
+  if (const auto retry = committer_.retry_at(); retry && !tried_last_) at = std::min(at, *retry);
   if (fetch_after_) at = std::min(at, *fetch_after_);
   return Deadline::at(std::min(at, watchdog_at_));
 }
