@@ -98,24 +98,23 @@ bool Engine::ended_before(const Arrival& got) const {
 // The last look before the pool gets it: time may have passed since it came. True: it will not run now.
 bool Engine::refuse_before_start(std::uint64_t run, Held& held, Now now, std::vector<Effect>& out) {
   const Arrival& got = held.arrival;
-  if (!held.settled) {
-    if (revoked_.contains(got.id, now.steady)) {
-      revoked_result(run, held, "revoked", now, out);
+  if (revoked_.contains(got.id, now.steady)) {
+    revoked_result(run, held, "revoked", now, out);
+    return true;
+  }
+  if (got.expires && *got.expires <= now.wall) {
+    revoked_result(run, held, "expired", now, out);
+    return true;
+  }
+  if (held.settled) return false;  // acknowledged early: no broker has it any more that could keep it for later
+  if (auto gate = rates_.find(got.task); gate != rates_.end()) {
+    if (auto when = gate->second.take(now)) {
+      emit(Emit::What::parked, held, "rate limit", out);
+      commit(run, held,
+             CommitEntry{.settlement =
+                             Settlement{.receipt = got.receipt, .kind = Settlement::Kind::park, .not_before = *when}},
+             now, out);
       return true;
-    }
-    if (got.expires && *got.expires <= now.wall) {
-      revoked_result(run, held, "expired", now, out);
-      return true;
-    }
-    if (auto gate = rates_.find(got.task); gate != rates_.end()) {
-      if (auto when = gate->second.take(now)) {
-        emit(Emit::What::parked, held, "rate limit", out);
-        commit(run, held,
-               CommitEntry{.settlement =
-                               Settlement{.receipt = got.receipt, .kind = Settlement::Kind::park, .not_before = *when}},
-               now, out);
-        return true;
-      }
     }
   }
   return false;

@@ -67,7 +67,7 @@ class Committer {
   std::vector<TaskResult> outcomes_;
   std::vector<Settlement> settlements_;
   std::vector<std::uint32_t> follow_ups_of_, outcomes_of_;  // see Commit
-  TimePoint wall_{};                     // of the flush under way
+  TimePoint wall_{};                                        // of the flush under way
   std::optional<SteadyPoint> retry_at_;
   std::string last_error_;
   core::Backoff backoff_{core::kReconnect};

@@ -63,7 +63,7 @@ void Engine::on(Capacity& input, Now now, std::vector<Effect>& out) {
     }
     if (refuse_before_start(run, held, now, out)) continue;
     input.free -= 1;
-    if (held.task->options.acks_late) {
+    if (held.task->options.acks_late || held.acked) {
       start(run, held, now, out);
     } else {
       held.phase = Phase::acking;

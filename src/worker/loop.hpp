@@ -3,8 +3,8 @@
 //
 // Each round: take what the pool, the controller and the signals reported; let the engine decide; hand executions to
 // the pool; make outcomes safe; fetch as much as the pool will take. It waits in exactly one place, Consumer::next,
-// and everything that happens elsewhere wakes it there. It reads no clock but the one it is given, so that the simulator
-// (src/testing) drives this very loop.
+// and everything that happens elsewhere wakes it there. It reads no clock but the one it is given, so that the
+// simulator (src/testing) drives this very loop.
 
 #include "core/backoff.hpp"
 #include "worker/committer.hpp"

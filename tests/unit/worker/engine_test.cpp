@@ -133,6 +133,23 @@ TEST_CASE("an early acknowledgement is safe before the task starts, and nothing 
   CHECK(bench.finish(bench.last_run, Outcome::Kind::success) == "commit SUCCESS");
 }
 
+// Found by the simulator (seed 1544): it was acknowledged again at every try, which made its lease look lost, and ran
+// after its time.
+TEST_CASE("F123_an early acknowledged message that the pool gives back is acknowledged once and looked at again") {
+  EngineBench bench;
+  bench.add("early", TaskOptions{.acks_late = false});
+  Arrival message = bench.message("t1", "early");
+  message.expires = bench.now.wall + 10s;
+  bench.deliver(message);
+  CHECK(bench.capacity(1) == "commit ack");
+  CHECK(bench.committed(bench.entry().run) == "run t1");
+  CHECK(bench.step(Reclaimed{{bench.last_run}}) == "");
+  CHECK(bench.capacity(1) == "run t1");
+  CHECK(bench.step(Reclaimed{{bench.last_run}}) == "");
+  bench.advance(11s);
+  CHECK(bench.capacity(1) == "commit REVOKED");
+}
+
 TEST_CASE("F027_a message that kills its process runs again, counted, and is dead after the third time") {
   EngineBench bench;
   CHECK(bench.finish(bench.running("t1"), Outcome::Kind::lost) == "commit +1 ack");
