@@ -188,13 +188,14 @@ Database::~Database() {
 }
 
 // SQLite's own handler soon sleeps 100 ms between two tries, in which sixteen other writers come and go. Short sleeps
-// of random length let nobody starve: all who wait have the same chance at every release.
+// of random length let nobody starve: all who wait have the same chance at every release. The gap between two writers
+// of a busy file is far below a millisecond, so longer sleeps would miss most of them while a disk is slow.
 int Database::on_busy(void* self, int times) noexcept {
   auto& database = *static_cast<Database*>(self);
   const SteadyPoint now = std::chrono::steady_clock::now();
   if (times == 0) database.busy_since_ = now;
   if (now - database.busy_since_ >= database.patience_) return 0;
-  constexpr std::uint64_t kShortest = 100'000, kLongest = 4'000'000;  // nanoseconds
+  constexpr std::uint64_t kShortest = 100'000, kLongest = 1'000'000;  // nanoseconds
   const std::uint64_t most = std::min(kLongest, kShortest << std::min(times, 10));
   const timespec pause{0, static_cast<long>(most / 2 + core::random_bits() % (most / 2))};
   nanosleep(&pause, nullptr);
