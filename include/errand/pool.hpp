@@ -74,6 +74,7 @@ struct Outcome {
   // retry:
   std::optional<Milliseconds> wait;  ///< already drawn from the policy
   std::optional<TimePoint> eta;
+  std::optional<TimePoint> retry_until;  ///< no later attempt starts after this: the message expires then
   std::string retry_queue;
   // measured where it ran:
   std::chrono::nanoseconds duration{};

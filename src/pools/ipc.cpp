@@ -303,6 +303,7 @@ void append_finished(std::string& out, const Outcome& o) {
   }
   w.put(o.wait);
   w.put(o.eta);
+  w.put(o.retry_until);
   w.put(o.retry_queue);
   w.put(static_cast<std::int64_t>(o.duration.count()));
   w.put(o.peak_rss_kib);
@@ -346,6 +347,7 @@ Outcome read_finished(std::string_view payload) {
   }
   o.wait = r.maybe<Milliseconds>();
   o.eta = r.maybe<TimePoint>();
+  o.retry_until = r.maybe<TimePoint>();
   o.retry_queue = r.get<std::string>();
   o.duration = std::chrono::nanoseconds{r.get<std::int64_t>()};
   o.peak_rss_kib = r.get<std::int64_t>();

@@ -280,6 +280,7 @@ class Attempt final : public ContextHost {
     if (tries_left && !too_late) {
       outcome_.kind = Outcome::Kind::retry;
       outcome_.wait = wait;
+      outcome_.retry_until = policy.until;
       outcome_.retry_queue = policy.queue;
       set_error(error, failure);
       each_hook([&](Hooks& hooks) { hooks.on_retry(context, failure, wait); });

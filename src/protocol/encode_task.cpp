@@ -102,7 +102,7 @@ Message encode_task(const Signature& call, const SenderInfo& sender) {
 }
 
 Message retry_of(const Message& original, std::uint32_t retries, std::optional<TimePoint> eta,
-                 std::optional<TimePoint> now) {
+                 std::optional<TimePoint> now, std::optional<TimePoint> until) {
   Message out = original;
   Object& headers = out.headers;
   headers.set("retries", Value(retries));
@@ -113,6 +113,11 @@ Message retry_of(const Message& original, std::uint32_t retries, std::optional<T
   }
   headers.erase("redelivered");
   out.properties.erase("redelivered");
+  if (until) {
+    const Value* before = headers.find("expires");
+    const auto sooner = before != nullptr && before->if_text() != nullptr ? read_time(before->as_text()) : std::nullopt;
+    if (!sooner || *until < *sooner) headers.set("expires", Value(write_time(*until)));
+  }
   if (const Value* expires = headers.find("expires"); now && expires != nullptr && expires->if_text() != nullptr) {
     if (const auto time = read_time(expires->as_text())) out.properties.set("expiration", expiration(*time, *now));
   }

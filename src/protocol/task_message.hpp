@@ -73,9 +73,10 @@ Message encode_task(const Signature& call, const SenderInfo& sender);
 
 /// The message that replaces one whose task asked to run again: same id, body bytes untouched, unknown headers,
 /// priority, stamps and expires kept; parent_id is its own id if it had none (what Celery does, section 6.7);
-/// marks of redelivery removed. With `now`, the property `expiration` counts anew from there.
+/// marks of redelivery removed. With `now`, the property `expiration` counts anew from there. `until` makes it expire
+/// then unless it does so sooner.
 Message retry_of(const Message& original, std::uint32_t retries, std::optional<TimePoint> eta,
-                 std::optional<TimePoint> now = std::nullopt);
+                 std::optional<TimePoint> now = std::nullopt, std::optional<TimePoint> until = std::nullopt);
 /// Where it goes: the queue it came from, or the one the task asked for.
 Route retry_route(const Route& original, std::string_view queue);
 

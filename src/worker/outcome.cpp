@@ -278,7 +278,8 @@ void Engine::retry(std::uint64_t run, Held& held, Outcome& outcome, Now now, std
   entry.follow_ups = std::move(outcome.follow_ups);
   entry.chord_sizes = std::move(outcome.chord_sizes);
   Envelope again;
-  again.message = protocol::retry_of(*held.arrival.message, held.arrival.retries + 1, due, now.wall);
+  again.message =
+      protocol::retry_of(*held.arrival.message, held.arrival.retries + 1, due, now.wall, outcome.retry_until);
   again.route = protocol::retry_route(held.arrival.route, outcome.retry_queue);
   again.priority = held.arrival.priority;
   if (due > now.wall) again.not_before = due;

@@ -322,6 +322,10 @@ TEST_CASE("a retry is the same message, one attempt later") {
   CHECK(*again.properties.find("x-other") == Value(1));
   CHECK(*again.properties.find("expiration") == Value("3599000"));
   const Message third = retry_of(again, 2, std::nullopt);
+  // GN-33: whoever gets it too late, a busy worker or one of Python's, must not start it any more.
+  const Message limited = retry_of(again, 2, std::nullopt, kNow, kNow + 5s);
+  CHECK(decode_task(limited).expires == kNow + 5s);
+  CHECK(decode_task(retry_of(limited, 3, std::nullopt, kNow, kNow + 60s)).expires == kNow + 5s);
   CHECK(*third.headers.find("parent_id") == Value("t-1"));
   CHECK(third.headers.find("eta")->is_null());
   message.headers.set("parent_id", "p");
