@@ -43,6 +43,8 @@ def stable(text):
     text = re.sub(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", "<uuid>", text)
     text = re.sub(r"\bgen\d+@[\w.-]+", "<origin>", text)
     text = re.sub(r"celery@[\w.-]+", "<node>", text)
+    text = re.sub(r"\b(after|in) \d+\.\d+s\b", r"\1 <duration>", text)
+    text = re.sub(r"^(bytes +)\d+$", r"\1<size>", text, flags=re.M)  # times of other lengths
     text = re.sub(r" {2,}\d+(\.\d+)?(ms|s)$", "  <age>", text, flags=re.M)
     return re.sub(r"\(uid \d+\)", "(uid <uid>)", text)
 

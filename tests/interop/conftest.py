@@ -118,12 +118,12 @@ class Native:
         assert process.poll() is None, log.read_text()
         return process
 
-    def run(self, *arguments, timeout=30):
+    def run(self, *arguments, timeout=60):
         return subprocess.run(
             [program("interop_worker"), *arguments], capture_output=True, text=True, timeout=timeout, cwd=self.folder
         )
 
-    def send(self, name, args=None, kwargs=None, *options, wait=True, timeout=30):
+    def send(self, name, args=None, kwargs=None, *options, wait=True, timeout=60):
         """Sends by the command line; returns the decoded answer."""
         command = ["send", name, json.dumps(args or []), "-b", self.broker_url, "--json"]
         if kwargs:
