@@ -120,6 +120,7 @@ def by_hand():
             yield envelope(packed[:-3], compression=method)
             yield envelope(GOOD_BODY, compression=method)
             yield envelope(packed[:5] + b"\xff" + packed[6:9] + packed[11:], compression=method)
+            yield envelope(pack(b'[["' + b"x" * 1_000_000 + b'"], {}, {}]'), compression=method)  # unpacks beyond 100:1
 
 
 # Texts in the list that are no envelope at all (faults F108 and F109).
