@@ -17,9 +17,6 @@ constexpr std::chrono::seconds kLookAgain{1};  // also without news: the wall cl
 
 TimePoint wall_now() { return std::chrono::time_point_cast<Microseconds>(std::chrono::system_clock::now()); }
 
-// What stands for the original bytes: the parts of the message, as they were given.
-std::string raw_of(const Message& message) { return to_json(Value(message.headers)) + "\n" + message.body; }
-
 }  // namespace
 
 void check_queue_name(std::string_view name) {
@@ -195,87 +192,6 @@ std::size_t Store::purge(std::string_view name) {
   return count;
 }
 
-std::vector<DeadLetter> Store::dead_letters(std::string_view name, std::size_t limit, std::string_view after) {
-  const std::lock_guard lock(mutex_);
-  std::vector<DeadLetter> letters;
-  const auto found = queues_.find(name);
-  if (found == queues_.end()) return letters;
-  const auto& dead = found->second.dead;
-  for (auto it = dead.upper_bound(number_of(after).value_or(0)); it != dead.end() && letters.size() < limit; ++it) {
-    const Item& item = it->second.item;
-    const auto text = [&](std::string_view key) {
-      const Value* value = item.message.headers.find(key);
-      return value != nullptr && value->if_text() != nullptr ? *value->if_text() : std::string();
-    };
-    DeadLetter letter;
-    letter.id = std::to_string(it->first);
-    letter.queue = std::string(name);
-    letter.reason = it->second.reason;
-    letter.detail = it->second.detail;
-    letter.raw = raw_of(item.message);
-    letter.task = text("task");
-    letter.task_id = text("id");
-    letter.deliveries = item.deliveries;
-    letter.first_seen = item.sent;
-    letter.last_seen = it->second.last_seen;
-    letters.push_back(std::move(letter));
-  }
-  return letters;
-}
-
-std::size_t Store::requeue_dead(std::string_view name, std::span<const std::string> ids) {
-  const std::lock_guard lock(mutex_);
-  const auto queue = queues_.find(name);
-  if (queue == queues_.end()) return 0;
-  std::size_t count = 0;
-  for (const std::string& id : ids) {
-    auto letter = queue->second.dead.extract(number_of(id).value_or(0));
-    if (letter.empty()) continue;
-    Item item = std::move(letter.mapped().item);
-    item.deliveries = 0;
-    item.life_token = last_token_ + 1;
-    put_ready(std::move(item));
-    count += 1;
-  }
-  return count;
-}
-
-std::size_t Store::drop_dead(std::string_view name, std::span<const std::string> ids) {
-  const std::lock_guard lock(mutex_);
-  const auto queue = queues_.find(name);
-  if (queue == queues_.end()) return 0;
-  std::size_t count = 0;
-  for (const std::string& id : ids) {
-    const auto letter = queue->second.dead.extract(number_of(id).value_or(0));
-    if (letter.empty()) continue;
-    forget(letter.mapped().item);
-    count += 1;
-  }
-  return count;
-}
-
-void Store::revoke(std::span<const TaskId> ids, Milliseconds keep, std::size_t most) {
-  const std::lock_guard lock(mutex_);
-  const SteadyPoint now = std::chrono::steady_clock::now();
-  std::erase_if(revoked_, [&](const auto& one) {
-    return one.second.until <= now || std::find(ids.begin(), ids.end(), one.second.id) != ids.end();
-  });
-  for (const TaskId& id : ids) revoked_.emplace(++last_revoked_, Revoked{id, now + keep});
-  while (revoked_.size() > most) revoked_.erase(revoked_.begin());
-}
-
-std::vector<RevokedTask> Store::revoked_since(std::uint64_t& seen) {
-  const std::lock_guard lock(mutex_);
-  std::vector<RevokedTask> out;
-  const SteadyPoint now = std::chrono::steady_clock::now();
-  for (auto it = revoked_.upper_bound(seen); it != revoked_.end(); ++it) {
-    const auto left = std::chrono::duration_cast<Milliseconds>(it->second.until - now);
-    if (left > Milliseconds{0}) out.push_back({it->second.id, left});
-  }
-  seen = last_revoked_;
-  return out;
-}
-
 std::uint64_t Store::add_consumer(const std::vector<std::string>& queues, std::shared_ptr<Listener> listener) {
   const std::lock_guard lock(mutex_);
   consumers_.emplace(++last_holder_, ConsumerEntry{{queues.begin(), queues.end()}, std::move(listener)});
@@ -414,41 +330,6 @@ std::vector<std::uint32_t> Store::extend(std::span<const Receipt> receipts, Mill
       late.push_back(place);
   }
   return late;
-}
-
-void Store::subscribe(std::shared_ptr<Subscription> subscription) {
-  const std::lock_guard lock(mutex_);
-  subscriptions_.insert(std::move(subscription));
-}
-
-void Store::unsubscribe(const std::shared_ptr<Subscription>& subscription) {
-  const std::lock_guard lock(mutex_);
-  subscriptions_.erase(subscription);
-}
-
-void Store::broadcast(const Envelope& envelope) {
-  const std::lock_guard lock(mutex_);
-  for (const std::shared_ptr<Subscription>& subscription : subscriptions_) {
-    const Route& pattern = subscription->pattern;
-    if (pattern.exchange != envelope.route.exchange) continue;
-    if (!pattern.routing_key.empty() && !protocol::topic_matches(pattern.routing_key, envelope.route.routing_key))
-      continue;
-    if (subscription->held.size() == Subscription::kMostHeld) subscription->held.pop_front();
-    Delivery& delivery = subscription->held.emplace_back();
-    delivery.receipt.id = std::to_string(++last_number_);
-    delivery.message = envelope.message;
-    delivery.route = envelope.route;
-    subscription->listener->news.signal();
-  }
-}
-
-std::size_t Store::take_broadcasts(Subscription& subscription, std::size_t max, std::vector<Delivery>& out) {
-  const std::lock_guard lock(mutex_);
-  while (out.size() < max && !subscription.held.empty()) {
-    out.push_back(std::move(subscription.held.front()));
-    subscription.held.pop_front();
-  }
-  return out.size();
 }
 
 }  // namespace errand::memory
