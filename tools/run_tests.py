@@ -9,11 +9,14 @@ what failed goes to the screen, everything goes to BUILD/test-results/.
   ./dev test unit -- -R unit.core more arguments for the level's own runner (ctest or pytest)
 """
 import argparse
+import contextlib
 import os
 import pathlib
 import re
+import signal
 import subprocess
 import sys
+import threading
 import time
 import xml.etree.ElementTree as ElementTree
 
@@ -54,11 +57,20 @@ class Count:
 
 
 def run(command, log, limit, show=True, **kwargs):
-    """Runs with output to the screen and to a file. Returns (exit code, output); 124 after the limit."""
+    """Runs with output to the screen and to a file. Returns (exit code, output); 124 after the limit, also when
+    nothing was printed for hours: the limit ends the command and whatever it started."""
     with open(log, "w", encoding="utf-8", errors="replace") as sink:
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                                   text=True, errors="replace", **kwargs)
-        deadline = time.monotonic() + limit
+                                   text=True, errors="replace", start_new_session=True, **kwargs)
+        late = threading.Event()
+
+        def end():
+            late.set()
+            with contextlib.suppress(ProcessLookupError):  # it ended in this moment
+                os.killpg(process.pid, signal.SIGKILL)
+
+        timer = threading.Timer(limit, end)
+        timer.start()
         lines = []
         try:
             for line in process.stdout:
@@ -67,14 +79,17 @@ def run(command, log, limit, show=True, **kwargs):
                 if show:
                     sys.stdout.write(line)
                     sys.stdout.flush()
-                if time.monotonic() > deadline:
-                    raise subprocess.TimeoutExpired(command, limit)
-            code = process.wait(timeout=max(1, deadline - time.monotonic()))
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+            code = process.wait()
+        except BaseException:  # Ctrl-C reaches only us: the command is a group of its own
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            raise
+        finally:
+            timer.cancel()
+        if late.is_set():
             code = 124
             lines.append(f"stopped after {limit} s\n")
+            print(lines[-1], end="", flush=True)
     return code, "".join(lines)
 
 
