@@ -59,6 +59,12 @@ def test_the_page_for_cpp_is_true(installed, compiler, tmp_path):
         assert line in printed, printed
 
 
+def test_the_page_for_operations_is_true(installed, compiler, tmp_path):
+    printed = play("operations.md", tmp_path, installed, compiler)
+    for line in ('"built"', "revoked 1 task", '"reason": "UNKNOWN_TASK"', "dropped 1"):
+        assert line in printed, printed
+
+
 @pytest.fixture
 def redis_port(tmp_path):
     pytest.importorskip("celery")
