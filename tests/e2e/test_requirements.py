@@ -3,7 +3,6 @@ import collections
 import json
 import pathlib
 import pickle
-import platform
 import socket
 import sqlite3
 import subprocess
@@ -12,7 +11,7 @@ import sys
 import pytest
 import redis
 
-from interop_support import Native, free_port, missing, program, wait_for
+from interop_support import Native, faketime, free_port, missing, program, wait_for
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 from http_service import Service  # noqa: E402
@@ -299,13 +298,6 @@ def test_GN_9_success_retry_and_failure_are_told_in_the_same_fields(native):
     for line in told:
         assert set(line) - {"detail", "version"} == FIELDS, line
         assert f"(queue: {line['queue']})" in line["message"] and line["duration"] >= 0
-
-
-def faketime():
-    path = pathlib.Path(f"/usr/lib/{platform.machine()}-linux-gnu/faketime/libfaketimeMT.so.1")
-    if not path.exists():
-        missing("libfaketime")
-    return str(path)
 
 
 def test_GN_9_the_clock_set_back_in_mid_task_leaves_the_duration_right(native):

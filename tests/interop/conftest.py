@@ -3,6 +3,7 @@ import contextlib
 import json
 import os
 import pathlib
+import platform
 import shutil
 import signal
 import socket
@@ -22,6 +23,14 @@ def missing(what):
     if os.environ.get("CI") == "true":
         pytest.fail(f"{what} is missing, and CI must have it")
     pytest.skip(f"{what} is not installed")
+
+
+def faketime():
+    """The library that gives one process a clock of its own, by LD_PRELOAD."""
+    path = pathlib.Path(f"/usr/lib/{platform.machine()}-linux-gnu/faketime/libfaketimeMT.so.1")
+    if not path.exists():
+        missing("libfaketime")
+    return str(path)
 
 
 def wait_for(condition, what, seconds=20.0):
