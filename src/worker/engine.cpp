@@ -155,7 +155,8 @@ void Engine::on(Committed& input, Now now, std::vector<Effect>& out) {
     if (found == held_.end()) continue;
     if (found->second.phase == Phase::acking && !found->second.lost) {
       found->second.acked = true;
-      start(run, found->second, now, out);
+      // The store may have been away meanwhile: long enough for a revoke, or for it to expire.
+      if (!refuse_before_start(run, found->second, now, out)) start(run, found->second, now, out);
     } else if (found->second.phase == Phase::acking) {
       held_.erase(found);
     } else if (found->second.phase == Phase::committing) {

@@ -136,12 +136,10 @@ void Engine::finish(std::uint64_t run, Held& held, Outcome& outcome, Now now, st
     finish(run, held, ended, now, out);
     return;
   }
-  if (held.give_back &&
-      (outcome.kind == Kind::lost || outcome.kind == Kind::cancelled || outcome.kind == Kind::timed_out)) {
-    if (!held.settled) {
-      give_back(run, held, now, out);
-      return;
-    }
+  // A hard limit that passed is an end of its own: whoever has it next would only pass it again.
+  if (held.give_back && !held.settled && (outcome.kind == Kind::lost || outcome.kind == Kind::cancelled)) {
+    give_back(run, held, now, out);
+    return;
   }
   if (!held.revoked.empty() && outcome.kind != Kind::success) {
     revoked_result(run, held, held.revoked, now, out, stopped_how(held, outcome, now));

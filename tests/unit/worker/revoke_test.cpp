@@ -49,6 +49,22 @@ TEST_CASE("I21: what the broker remembers as revoked stops what waits and what c
   CHECK(bench.finish(run, Outcome::Kind::success) == "commit SUCCESS ack");
 }
 
+TEST_CASE("I21: a revoke that comes while an early acknowledgement is on its way keeps the task from starting") {
+  EngineBench bench;
+  bench.add("early", TaskOptions{.acks_late = false});
+  Arrival message = bench.message("t1", "early");
+  message.expires = bench.now.wall + 10s;
+  bench.deliver(std::move(message));
+  REQUIRE(bench.capacity(1) == "commit ack");
+  const std::uint64_t run = bench.entry().run;
+  SUBCASE("by remote control") { CHECK(bench.step(Control{RevokeTasks{{"t1"}, true, false}}) == ""); }
+  SUBCASE("kept by the broker") { CHECK(bench.step(Revoked{{{"t1", 1h}}}) == ""); }
+  SUBCASE("F123_and so does its expiry") { bench.advance(10s); }
+  CHECK(bench.committed(run) == "commit REVOKED");  // acknowledged it is already
+  CHECK(bench.committed(run) == "");
+  CHECK(bench.engine().idle());
+}
+
 TEST_CASE("F123_a revoked message with an eta is revoked when it comes, parked or not") {
   EngineBench bench;
   bench.step(Revoked{{{"t1", 24h}}});

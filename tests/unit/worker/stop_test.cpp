@@ -52,6 +52,15 @@ TEST_CASE("a warm stop becomes cold when the grace has passed") {
   CHECK(bench.finish(run, Outcome::Kind::lost) == "commit requeue");
 }
 
+TEST_CASE("F031_a hard limit that passes during a cold stop is the end of its task, which does not run again") {
+  EngineBench bench;
+  const std::uint64_t run = bench.running("t1");
+  CHECK(bench.step(StopRequested{StopKind::cold}) == "reclaim; kill");
+  CHECK(bench.finish(run, Outcome::Kind::timed_out) == "hooks t1");
+  CHECK(bench.finish(run, Outcome::Kind::failure) == "commit FAILURE ack");
+  CHECK(bench.committed(run) == "halt 1");
+}
+
 TEST_CASE("an idle worker stops at once") {
   EngineBench bench;
   CHECK(bench.step(StopRequested{StopKind::warm}) == "reclaim; halt 0");
