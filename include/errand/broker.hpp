@@ -58,6 +58,7 @@ struct Settlement {
   Receipt receipt;
   Kind kind = Kind::ack;
   TimePoint not_before{};  ///< park
+  bool begun = false;      ///< park: its task has run, so that this delivery counts towards a limit
   std::string reason;      ///< dead_letter: stable code, UNKNOWN_TASK, UNDECODABLE, CONTENT_DISALLOWED, ...
   std::string detail;      ///< dead_letter: one line for people
 };

@@ -104,6 +104,25 @@ void park_waits(BrokerContext& c) {
   check_due(c, *consumer, due, "the parked message comes");
 }
 
+// What has not begun (an ETA, a rate limit) may wait as often as it likes. What ran and wants to run elsewhere may not.
+void park_counts_what_began(BrokerContext& c) {
+  const std::string queue = c.fresh_queue();
+  c.publish(queue, "not now");
+  auto consumer = c.consumer(queue);
+  std::uint32_t counted = 0;
+  for (const bool begun : {false, false, true, true, false}) {
+    const Delivery delivery = c.take_one(*consumer);
+    require_equal(counted + 1, delivery.deliveries, "a parked delivery counts when its task had begun");
+    require(delivery.redelivered == (counted > 0), "and the next one is a redelivery then");
+    Settlement park = c.settle(delivery, Settlement::Kind::park);
+    park.not_before = c.wall();
+    park.begun = begun;
+    consumer->settle(std::vector{park});
+    counted += begun;
+  }
+  c.ack(*consumer, c.take_one(*consumer));
+}
+
 void park_survives_holder(BrokerContext& c) {
   const std::string queue = c.fresh_queue();
   c.publish(queue, "later");
@@ -169,6 +188,7 @@ constexpr BrokerCheck kRows[] = {
     {"settle.requeue-elsewhere", "a message that is put back wakes a consumer of another connection", nullptr,
      requeue_elsewhere},
     {"park.settle", "a parked message comes when it is due and not before", parks, park_waits},
+    {"park.counts", "a parked delivery counts when its task had begun, and only then", parks, park_counts_what_began},
     {"park.holder-gone", "a parked message outlives the consumer that parked it", parks, park_survives_holder},
     {"park.envelope", "a message sent with a time comes when it is due and not before", parks, envelope_not_before},
     {"park.past", "a message sent with a time in the past comes at once", parks, not_before_past},

@@ -202,7 +202,7 @@ std::vector<std::uint32_t> StoreModel::settle(std::string_view owner, std::span<
         if (watcher != nullptr) watcher->returned(*item, Return::requeued);
         break;
       case Settlement::Kind::park:
-        item->deliveries -= std::min(item->deliveries, 1u);  // it was not begun
+        if (!settlement->begun) item->deliveries -= std::min(item->deliveries, 1u);
         item->state = Item::State::parked;
         item->due = settlement->not_before;
         queues_[item->queue].parked.emplace(item->due, item->number);

@@ -194,6 +194,7 @@ void Engine::finish(std::uint64_t run, Held& held, Outcome& outcome, Now now, st
       emit(Emit::What::rejected, held, outcome.error_text, out, outcome.duration);
       entry.settlement->kind = Settlement::Kind::park;
       entry.settlement->not_before = now.wall + kRequeueDelay;
+      entry.settlement->begun = true;
       break;
     case Kind::ignore:
       break;

@@ -301,7 +301,7 @@ std::vector<std::uint32_t> Store::settle(std::span<const Settlement> settlements
         put_ready(std::move(item));
         break;
       case Settlement::Kind::park:
-        item.deliveries -= std::min(item.deliveries, 1u);  // it was never started
+        if (!settlement.begun) item.deliveries -= std::min(item.deliveries, 1u);
         put_parked(std::move(item), settlement.not_before);
         break;
       case Settlement::Kind::dead_letter: {

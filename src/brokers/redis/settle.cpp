@@ -142,9 +142,9 @@ void RedisConsumer::add_moves(std::vector<SettleWrite>& out, std::span<const Set
         break;
       }
       case Settlement::Kind::park:
-        // Not begun, so the delivery does not count.
-        write.writes.push_back(
-            parked_write(keys_, queue, list, std::to_string(one.receipt.token), envelope, one.not_before));
+        // The envelope has the marks of the delivery before: one that was not begun does not count.
+        write.writes.push_back(parked_write(keys_, queue, list, std::to_string(one.receipt.token),
+                                            one.begun ? with_marks(envelope, marks) : envelope, one.not_before));
         break;
       case Settlement::Kind::dead_letter: {
         if (full(queue)) {

@@ -327,7 +327,7 @@ std::vector<std::uint32_t> SqliteConsumer::apply(Database& database, std::span<c
         database.query("INSERT INTO parked (due, message, deliveries) VALUES (?,?,?)")
             .bind(settlement.not_before.time_since_epoch().count())
             .bind(message)
-            .bind(std::max<std::int64_t>(0, deliveries - 1))
+            .bind(settlement.begun ? deliveries : std::max<std::int64_t>(0, deliveries - 1))
             .run();
         break;
       case Settlement::Kind::dead_letter:
