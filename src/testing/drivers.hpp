@@ -44,6 +44,7 @@ class SimConsumer final : public Consumer {
   bool commit(const Commit& commit, ResultBackend* results_in) override;
   std::size_t stale() const noexcept override { return stale_; }
   std::vector<Receipt> take_lost() override { return std::exchange(lost_, {}); }
+  Microseconds clock_ahead() const noexcept override;
   /// Something is on a queue.
   void look() noexcept;
 
@@ -59,7 +60,7 @@ class SimConsumer final : public Consumer {
   std::weak_ptr<Strand> waiting_;
   bool woken_ = false, looks_ = false;
   SteadyPoint heartbeat_at_{}, sweep_at_{};
-  bool lost_answer_ = false;
+  bool lost_answer_ = false, heard_ = false;
   std::uint64_t last_token_ = 0;
   std::size_t stale_ = 0;
   std::vector<Receipt> lost_;

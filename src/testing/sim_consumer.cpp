@@ -41,6 +41,11 @@ SimConsumer::~SimConsumer() {
   cluster.news();
 }
 
+// As of the last answer, carried on by the steady clock, which is never wrong here.
+Microseconds SimConsumer::clock_ahead() const noexcept {
+  return heard_ ? process_->cluster.server_time(*process_) - process_->host->now() : Microseconds{0};
+}
+
 void SimConsumer::heartbeat() {
   Cluster& cluster = process_->cluster;
   const Milliseconds life = std::clamp(options_.lease, Milliseconds{100}, kLongestHeartbeat);
@@ -113,6 +118,7 @@ std::span<Delivery> SimConsumer::wait(std::size_t max, SteadyPoint until) {
         lost_answer_ = true;
         throw Error({.kind = ErrorKind::unavailable, .operation = "fetch", .detail = "what was taken comes again"});
       }
+      heard_ = true;
       if (!deliveries_.empty()) {
         rotation_ += 1;
         for (Delivery& delivery : deliveries_) {

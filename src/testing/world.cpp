@@ -9,19 +9,23 @@ namespace {
 // 2026-03-01T00:00:00Z: any fixed moment would do.
 constexpr TimePoint kEpoch{std::chrono::seconds{1'772'323'200}};
 thread_local Strand* running = nullptr;
+
+// In small steps: a clock that is too slow still never goes backwards.
+Microseconds drifted(Nanoseconds time, std::int64_t parts_per_million) {
+  return std::chrono::duration_cast<Microseconds>(time / 1'000 * parts_per_million / 1'000);
+}
 }  // namespace
 
 TimePoint World::wall() const noexcept { return kEpoch + std::chrono::duration_cast<Microseconds>(since_start()); }
 
 TimePoint Host::now() const {
   if (other_) return other_->now();
-  const Nanoseconds drifted = (world_.now() - drift_since_) / 1'000'000 * drift_ppm_;
-  return world_.wall() + offset_ + std::chrono::duration_cast<Microseconds>(drifted);
+  return world_.wall() + offset_ + drifted(world_.now() - drift_since_, drift_ppm_);
 }
 SteadyPoint Host::steady() const { return world_.now(); }
 
 void Host::drift(std::int64_t parts_per_million) noexcept {
-  offset_ += std::chrono::duration_cast<Microseconds>((world_.now() - drift_since_) / 1'000'000 * drift_ppm_);
+  offset_ += drifted(world_.now() - drift_since_, drift_ppm_);
   drift_since_ = world_.now();
   drift_ppm_ = parts_per_million;
 }
