@@ -25,7 +25,7 @@ class RawRedis final : public RawClient {
     call({"SELECT", std::to_string(database)});
     sha_ = call({"SCRIPT", "LOAD", std::string(redis::kFetchScript.source)})->str;
     fetch_keys_ = {keys_.unacked(), keys_.unacked_index(), keys_.leases(),      keys_.lease_index(),
-                   keys_.held(),    keys_.token(),         keys_.parked(kQueue)};
+                   keys_.held(),    keys_.token(),         keys_.revoked(),     keys_.parked(kQueue)};
     for (std::string& list : keys_.lists(kQueue)) fetch_keys_.push_back(std::move(list));
   }
 
@@ -78,7 +78,7 @@ class RawRedis final : public RawClient {
 
  private:
   std::size_t take_in(const redisReply& got) {
-    constexpr std::size_t kHead = 4, kEach = 3;
+    constexpr std::size_t kHead = 5, kEach = 3;
     constexpr std::string_view kId = "\"id\": \"", kTaskId = "celery-task-meta-";
     constexpr std::size_t kUuid = 36;
     tags_.clear();

@@ -67,7 +67,7 @@ def as_markdown(data):
            "![Tasks per second](benchmarks.svg)", "",
            "## Ratios", "",
            "Errand with results stored, beside a raw client that performs the same broker operations and nothing else, and",
-           f"beside the packaged Celery with as many processes ({data['concurrency']}). Medians over {rounds} round{"s" if rounds > 1 else ""}.", "",
+           f"beside the packaged Celery with as many processes ({data['concurrency']}). Medians over {rounds} round{'s' if rounds > 1 else ''}.", "",
            "| store | queue | pool | of the raw client | times Celery |", "| --- | --- | --- | --- | --- |"]
     for store, shape, who, of_raw, of_celery in ratio_rows(found):
         celery = "" if of_celery is None else f"{of_celery:.1f}"
