@@ -6,6 +6,7 @@
 #include <errand/signature.hpp>
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -40,8 +41,8 @@ class TaskContext {
     std::optional<TimePoint> eta, expires;
     std::optional<Milliseconds> time_limit, soft_time_limit;
     ResourceLimits limits;
-    Object headers;  ///< the message's own headers, custom ones included
-    Object properties;
+    /// As it came: its headers, custom ones included, and its properties. nullptr where no worker made the context.
+    std::shared_ptr<const Message> message;
   };
 
   TaskContext(Request request, ContextHost& host) : request_(std::move(request)), host_(&host) {}

@@ -101,9 +101,14 @@ enum class Cancel { cooperative, soft, kill };
 class PoolSink {
  public:
   virtual ~PoolSink() = default;
+  /// May be left out when the end of the run is known as well by the time it could be told.
   virtual void started(std::uint64_t run, int pid) = 0;
   virtual void progressed(Progress progress) = 0;
   virtual void finished(Outcome outcome) = 0;
+  /// Several that were told together. The same as one by one; a sink may take them in one step.
+  virtual void finished_all(std::vector<Outcome> outcomes) {
+    for (Outcome& outcome : outcomes) finished(std::move(outcome));
+  }
   /// A child ended; `running` names what it was running (0: nothing). For the log (GN-10).
   virtual void process_ended(int pid, int status, std::uint64_t running) = 0;
 };
@@ -112,7 +117,7 @@ struct PoolOptions {
   std::size_t concurrency = 1;
   std::size_t max_tasks_per_child = 0;       ///< 0: no limit
   std::size_t max_memory_per_child_kib = 0;  ///< 0: no limit
-  std::size_t pipeline = 16;                 ///< most executions handed to one child at a time
+  std::size_t pipeline = 128;                ///< most executions with one child or thread at a time, while they are short
   bool extended_results = false;
   bool typed_json = true;                    ///< may results hold kombu's typed values
   std::size_t max_result_bytes = 16u << 20;  ///< a larger result becomes a failure RESULT_TOO_LARGE

@@ -170,7 +170,7 @@ Value command_input(const TaskContext& task, const Array& args, const Object& kw
                         {"priority", request.priority},
                         {"eta", time_or_null(request.eta)},
                         {"expires", time_or_null(request.expires)},
-                        {"headers", Value(request.headers)}});
+                        {"headers", Value(request.message != nullptr ? request.message->headers : Object{})}});
 }
 
 void change_options(TaskDefinition& definition, const config::TaskSection& section) {

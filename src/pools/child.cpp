@@ -82,13 +82,13 @@ class Child {
       if (stop_) _exit(0);
       more_.wait(lock, [this] { return stop_ || !waiting_.empty(); });
       if (waiting_.empty()) _exit(0);
-      alone_ = true;  // nothing was ready: the supervisor hears of this start at once
     }
     Execution execution = std::move(waiting_.front());
     waiting_.pop_front();
     // With the lock still held: the talking thread waits without limit when nothing runs, and would not send in time
     // that this one has begun.
     running_ = execution.run;
+    begins_ = true;
     return execution;
   }
 
@@ -109,8 +109,13 @@ class Child {
     soft_at_ = execution.soft_time_limit && !execution.finish_failure
                    ? std::optional(std::chrono::steady_clock::now() + *execution.soft_time_limit)
                    : std::nullopt;
+    // Most tasks have ended before anybody could use the news of their start: it waits for company like an outcome.
+    started_from_ = out_.size();
     ipc::append_started(out_, execution.run);
-    if (std::exchange(alone_, false) || execution.time_limit) flush(lock);
+    started_to_ = out_.size();
+    added();
+    begins_ = false;
+    if (execution.time_limit) flush(lock);
     if (!execution.finish_failure) limits_.begin(execution.limits);
     if (soft_at_ || limits_.watching()) wake_io();
   }
@@ -125,6 +130,8 @@ class Child {
     }
     std::unique_lock lock(mutex_);
     limits_.end();
+    if (started_to_ != 0 && started_to_ == out_.size()) out_.resize(started_from_);  // has not left; no news any more
+    started_to_ = 0;
     if (progress_) ipc::append_progress(out_, *progress_);
     progress_.reset();
     if (left_behind > 0) {
@@ -138,7 +145,7 @@ class Child {
     page_->running.store(0, std::memory_order_release);
     const auto now = std::chrono::steady_clock::now();
     check_now_ = check_now_ || was_long || now - checked_ >= kCheckEvery || !left_.empty();
-    if (waiting_.empty() || out_.size() >= kFlushAt || now - flushed_ >= kFlushEvery) flush(lock);
+    if (waiting_.empty() || out_.size() >= kFlushAt || now - added_at_ >= kFlushEvery) flush(lock);
     // The lock is held: what the supervisor sends now finds a sound process or none.
     if (waiting_.empty() || check_now_) check(lock);
   }
@@ -146,6 +153,7 @@ class Child {
   void append_outcome(Outcome outcome) {
     const std::size_t before = out_.size();
     ipc::append_finished(out_, outcome);
+    added();
     if (out_.size() - before <= ipc::kMaxFrame) return;
     out_.resize(before);
     Outcome instead;
@@ -183,6 +191,7 @@ class Child {
     std::unique_lock lock(mutex_);
     if (out_.size() >= kLastWords) return;  // nobody can be told: the socket is gone
     ipc::append_log(out_, running_, core::shorten(line, kMostLine));
+    added();
     if (out_.size() >= kFlushAt) flush(lock);
   }
 
@@ -192,6 +201,7 @@ class Child {
     if (progress.meta_json.size() > kMostProgress) {
       ipc::append_log(out_, running_,
                       "progress of " + std::to_string(progress.meta_json.size()) + " bytes was left out, limit 1 MiB");
+      added();
       return;
     }
     const auto now = std::chrono::steady_clock::now();
@@ -206,9 +216,11 @@ class Child {
   }
 
   // Writes what is there. With the mutex held: frames of both threads must not mix.
-  void flush(std::unique_lock<std::mutex>&) {
-    write_out();
-    flushed_ = std::chrono::steady_clock::now();
+  void flush(std::unique_lock<std::mutex>&) { write_out(); }
+
+  // Something stands in out_ that waits for company from now on.
+  void added() {
+    if (added_at_ == SteadyPoint{}) added_at_ = std::chrono::steady_clock::now();
   }
 
   void write_out() noexcept {
@@ -225,6 +237,8 @@ class Child {
       sent += static_cast<std::size_t>(n);
     }
     out_.clear();
+    started_to_ = 0;
+    added_at_ = {};
   }
 
   void wake_io() noexcept {
@@ -256,9 +270,26 @@ class Child {
       if (got <= 0) _exit(0);  // the supervisor died: nobody waits for what runs here
       in.append(piece.data(), static_cast<std::size_t>(got));
       std::size_t at = 0;
-      while (const auto frame = ipc::next_frame(in, at)) handle(*frame);
+      while (const auto frame = ipc::next_frame(in, at)) {
+        if (frame->type == ipc::Type::run) {
+          arrived_.push_back(ipc::read_run(frame->payload));
+        } else {
+          take_arrived();
+          handle(*frame);
+        }
+      }
+      take_arrived();
       in.erase(0, at);
     }
+  }
+
+  // What was read together is handed over together: the thread that runs tasks is woken once.
+  void take_arrived() {
+    if (arrived_.empty()) return;
+    const std::lock_guard lock(mutex_);
+    for (Execution& execution : arrived_) waiting_.push_back(std::move(execution));
+    arrived_.clear();
+    more_.notify_one();
   }
 
   int timeout() {
@@ -266,7 +297,8 @@ class Child {
     if (running_ == 0 && waiting_.empty() && out_.empty()) return -1;
     const auto now = std::chrono::steady_clock::now();
     auto next = SteadyPoint::max();
-    if (!out_.empty()) next = flushed_ + kFlushEvery;
+    if (!out_.empty()) next = added_at_ + kFlushEvery;
+    if (begins_ || (running_ == 0 && !waiting_.empty())) next = std::min(next, now + kFlushEvery);
     if (soft_at_) next = std::min(next, *soft_at_);
     if (progress_) next = std::min(next, progressed_ + kProgressEvery);
     // Something may be added to an empty buffer by a task that runs long, without a wake-up.
@@ -283,10 +315,11 @@ class Child {
     }
     if (progress_ && now - progressed_ >= kProgressEvery) {
       ipc::append_progress(out_, *progress_);
+      added();
       progress_.reset();
       progressed_ = now;
     }
-    if (!out_.empty() && now - flushed_ >= kFlushEvery) flush(lock);
+    if (!out_.empty() && now - added_at_ >= kFlushEvery) flush(lock);
     if (!limits_.watching() || now - looked_ < kLookEvery) return;
     looked_ = now;
     if (!limits_.over(*page_)) return;
@@ -297,10 +330,6 @@ class Child {
   void handle(const ipc::Frame& frame) {
     std::unique_lock lock(mutex_);
     switch (frame.type) {
-      case ipc::Type::run:
-        waiting_.push_back(ipc::read_run(frame.payload));
-        more_.notify_one();
-        break;
       case ipc::Type::cancel: {
         const ipc::CancelFrame cancel = ipc::read_cancel(frame.payload);
         if (cancel.run != running_) break;
@@ -356,14 +385,17 @@ class Child {
   std::mutex mutex_;
   std::condition_variable more_;
   std::deque<Execution> waiting_;
+  std::vector<Execution> arrived_;  // of the talking thread
   std::string out_;
   std::uint64_t running_ = 0;
   std::optional<SteadyPoint> soft_at_;
   std::optional<Progress> progress_;
   SteadyPoint progressed_{};
-  SteadyPoint flushed_{};
+  SteadyPoint added_at_{};        // since when something stands in out_
+  std::size_t started_from_ = 0;  // where the last start stands in out_
+  std::size_t started_to_ = 0;    // 0: it has left
+  bool begins_ = false;           // a task was taken and its start is not written down yet
   bool stop_ = false;
-  bool alone_ = true;
 };
 
 }  // namespace

@@ -2,6 +2,7 @@
 
 #include <errand/error.hpp>
 
+#include <algorithm>
 #include <cstring>
 
 namespace errand::pools::ipc {
@@ -117,12 +118,15 @@ class Reader {
       route.routing_key = get<std::string>();
       return route;
     } else if constexpr (std::is_same_v<T, Object>) {
-      Object object;
-      for (auto left = get<std::uint32_t>(); left > 0; --left) {
+      constexpr std::uint32_t kReserveAtMost = 1'024;
+      auto left = get<std::uint32_t>();
+      std::vector<Object::Member> members;
+      members.reserve(std::min(left, kReserveAtMost));
+      for (; left > 0; --left) {
         std::string name = get<std::string>();
-        object.set(std::move(name), get<Value>());
+        members.emplace_back(std::move(name), get<Value>());
       }
-      return object;
+      return Object(std::move(members));
     } else if constexpr (std::is_same_v<T, Value>) {
       return value();
     } else {

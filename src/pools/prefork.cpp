@@ -15,12 +15,12 @@
 namespace errand::pools {
 
 namespace {
-constexpr double kWorkPerChild = 0.002;  // seconds of queued work that hide the hand-over
-constexpr Milliseconds kLongRun{10};     // behind a task that runs longer nothing waits
+constexpr Milliseconds kLongRun{10};  // behind a task that runs longer nothing waits
+constexpr std::size_t kReadAtOnce = 64u << 10;
 constexpr Milliseconds kReclaimWait{500};
 }  // namespace
 
-PreforkPool::PreforkPool(PoolOptions options) : options_(std::move(options)) {
+PreforkPool::PreforkPool(PoolOptions options) : options_(std::move(options)), piece_(kReadAtOnce) {
   runner_ = {options_.extended_results, options_.typed_json, options_.max_result_bytes, options_.hostname};
 }
 
@@ -143,20 +143,19 @@ void PreforkPool::serve() {
     } catch (const Error& error) {
       log::limited(log::Level::error, "pool.error", error.what());
     }
+    report_ended();
   }
 }
 
 int PreforkPool::wait_time() const {
   SteadyPoint next = SteadyPoint::max();
   const SteadyPoint now = std::chrono::steady_clock::now();
-  bool piled = false;
   for (const auto& child : children_) {
-    piled = piled || child->runs.size() > 1;
     for (const auto& [run, running] : child->runs) {
       if (running.hard_at) next = std::min(next, *running.hard_at);
+      if (running.begun && !child->long_run) next = std::min(next, running.started + kLongRun);
     }
   }
-  if (piled) next = std::min(next, now + kLongRun);
   if (children_.size() < options_.concurrency && !stopping_) next = std::min(next, spawn_at_);
   if (stop_by_ && stop_by_->point()) next = std::min(next, std::max(*stop_by_->point(), now + Milliseconds{1}));
   if (next == SteadyPoint::max()) return -1;
@@ -226,16 +225,18 @@ std::size_t PreforkPool::depth(const Child& child) const noexcept {
         options_.max_tasks_per_child > child.handed ? options_.max_tasks_per_child - child.handed : 0;
     most = std::min(most, left + child.runs.size());
   }
-  if (child.seconds <= 0) return std::min<std::size_t>(1, most);
-  return std::clamp<std::size_t>(static_cast<std::size_t>(kWorkPerChild / child.seconds), 1,
-                                 std::max<std::size_t>(1, most)) *
-         (most > 0 ? 1 : 0);
+  return child.long_run ? std::min<std::size_t>(1, most) : child.pace.depth(most);
 }
 
 void PreforkPool::publish_capacity() {
   std::size_t capacity = 0;
   for (const auto& child : children_) capacity += child->pid == 0 && !child->retiring ? 1 : depth(*child);
   capacity_.store(capacity, std::memory_order_relaxed);
+}
+
+// Everything that was read in one turn goes up at once: one wake-up, one commit.
+void PreforkPool::report_ended() {
+  if (!ended_.empty()) sink_->finished_all(std::exchange(ended_, {}));
 }
 
 PreforkPool::Child* PreforkPool::roomiest() {
@@ -268,25 +269,27 @@ void PreforkPool::hand(Child& child, Execution execution) {
   }
 }
 
-// Hard limits, and tasks that wait behind one that runs long while another child has nothing to do.
+// Hard limits, and tasks that wait behind one that runs long while another child has room.
 void PreforkPool::check_clocks() {
   const SteadyPoint now = std::chrono::steady_clock::now();
-  const bool somebody_idle = std::any_of(children_.begin(), children_.end(),
-                                         [&](const auto& child) { return child->runs.empty() && depth(*child) > 0; });
   for (const auto& child : children_) {
-    bool long_run = false;
+    child->long_run = false;
     for (auto& [run, running] : child->runs) {
-      if (running.begun && now - running.started > kLongRun) long_run = true;
+      if (running.begun && now - running.started >= kLongRun) child->long_run = true;
       if (!running.hard_at || *running.hard_at > now || child->pid <= 0) continue;
       running.hard_at.reset();
       child->timed_out = run;
       kill_child(*child);
     }
-    if (long_run && somebody_idle && child->runs.size() > 1 && !child->reclaiming && !child->eof) {
-      child->reclaiming = true;
-      ipc::append_reclaim(child->out);
-      write_out(*child);
-    }
+  }
+  for (const auto& child : children_) {
+    if (!child->long_run || child->runs.size() < 2 || child->reclaiming || child->eof) continue;
+    const bool room = std::any_of(children_.begin(), children_.end(),
+                                  [&](const auto& other) { return other->runs.size() < depth(*other); });
+    if (!room) continue;  // its own depth is 1
+    child->reclaiming = true;
+    ipc::append_reclaim(child->out);
+    write_out(*child);
   }
   while (!stopping_ && children_.size() < options_.concurrency && spawn_at_ <= now) {
     if (!try_to_spawn()) break;

@@ -5,6 +5,7 @@
 
 #include "pools/evidence.hpp"
 #include "pools/output.hpp"
+#include "pools/pace.hpp"
 #include "pools/zygote.hpp"
 
 #include <condition_variable>
@@ -49,12 +50,13 @@ class PreforkPool final : public Pool {
     LastLines lines;  // of the task that runs
     std::map<std::uint64_t, Running> runs;
     std::size_t handed = 0;       // ever
-    double seconds = 0;           // a task's usual run time, moving average
+    Pace pace;                    // of the tasks it had
     std::uint64_t timed_out = 0;  // run that was killed at its hard limit
     std::uint64_t oom_kills = 0;  // of the machine when it began
     bool killed = false;          // by this pool
     bool retiring = false;        // takes no more; ends when it is done
     bool reclaiming = false;      // asked for what has not begun
+    bool long_run = false;        // what it runs takes long
     bool eof = false;
     bool garbled = false;    // what it says makes no sense
     bool wants_out = false;  // epoll watches for room to write
@@ -74,6 +76,7 @@ class PreforkPool final : public Pool {
   void assign();
   Child* roomiest();
   std::size_t depth(const Child& child) const noexcept;
+  void report_ended();
   void spawn();
   void hand(Child& child, Execution execution);
   void write_out(Child& child);
@@ -127,6 +130,8 @@ class PreforkPool final : public Pool {
   SteadyPoint spawn_at_{};
   bool stopping_ = false;
   int next_number_ = 0;
+  std::vector<Outcome> ended_;  // told, to be reported together
+  std::vector<char> piece_;     // what one read takes at most
 };
 
 }  // namespace errand::pools

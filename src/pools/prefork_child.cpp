@@ -63,10 +63,9 @@ void PreforkPool::write_out(Child& child) {
 }
 
 void PreforkPool::read_in(Child& child) {
-  std::array<char, 64u << 10> piece;
   ERRAND_FAILPOINT("ipc.recv");  // before anything is taken: what waits is told of again
   for (;;) {
-    const ssize_t got = recv(child.socket.get(), piece.data(), piece.size(), MSG_DONTWAIT);
+    const ssize_t got = recv(child.socket.get(), piece_.data(), piece_.size(), MSG_DONTWAIT);
     if (got < 0 && errno == EINTR) continue;
     if (got < 0 && errno == EAGAIN) break;
     if (got <= 0) {
@@ -74,8 +73,8 @@ void PreforkPool::read_in(Child& child) {
       epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, child.socket.get(), nullptr);
       break;
     }
-    child.in.append(piece.data(), static_cast<std::size_t>(got));
-    if (static_cast<std::size_t>(got) < piece.size()) break;
+    child.in.append(piece_.data(), static_cast<std::size_t>(got));
+    if (static_cast<std::size_t>(got) < piece_.size()) break;
   }
   take_frames(child, {});
 }
@@ -131,13 +130,13 @@ void PreforkPool::on_frame(Child& child, std::uint8_t type, std::string_view pay
       if (found == child.runs.end()) break;
       if (outcome.duration > kDrainAfter) read_output(child);
       report_dropped(child, found->second.execution);
+      child.written.begin_task();
+      child.lines.clear();
+      child.pace.ran(outcome.duration, found->second.execution.message->body.size());
       child.runs.erase(found);
-      const double seconds = std::chrono::duration<double>(outcome.duration).count();
-      child.seconds = child.seconds <= 0 ? seconds : child.seconds * 0.8 + seconds * 0.2;
-      child.seconds = std::max(child.seconds, 1e-6);
       retire_if_spent(child, outcome);
       in_flight_ -= 1;
-      sink_->finished(std::move(outcome));
+      ended_.push_back(std::move(outcome));
       break;
     }
     case ipc::Type::progress:
@@ -152,11 +151,12 @@ void PreforkPool::on_frame(Child& child, std::uint8_t type, std::string_view pay
       const std::vector<std::uint64_t> runs = ipc::read_reclaimed(payload);
       const std::lock_guard lock(mutex_);
       const bool asked = std::exchange(child.reclaiming, false) && reclaims_open_ > 0;
-      for (const std::uint64_t run : runs) {
-        const auto found = child.runs.find(run);
+      // From the last on, so that those that stay here stand in front in their order.
+      for (auto run = runs.rbegin(); run != runs.rend(); ++run) {
+        const auto found = child.runs.find(*run);
         if (found == child.runs.end()) continue;
         if (asked && !found->second.execution.finish_failure)
-          reclaimed_.push_back(run);
+          reclaimed_.push_back(*run);
         else
           waiting_.push_front(std::move(found->second.execution));
         child.runs.erase(found);
@@ -342,7 +342,7 @@ void PreforkPool::lost(Child& child, const Running& run, const Zygote::Event& ev
   if (run.begun) outcome.duration = std::chrono::steady_clock::now() - run.started;
   report_dropped(child, run.execution);
   in_flight_ -= 1;
-  sink_->finished(std::move(outcome));
+  ended_.push_back(std::move(outcome));
 }
 
 void PreforkPool::forget(Child& child) {
@@ -351,16 +351,15 @@ void PreforkPool::forget(Child& child) {
 }
 
 void PreforkPool::read_output(Child& child) {
-  std::array<char, 16u << 10> piece;
   for (std::size_t reads = 0; reads < kReadsAtOnce; ++reads) {
-    const ssize_t got = read(child.output.get(), piece.data(), piece.size());
+    const ssize_t got = read(child.output.get(), piece_.data(), piece_.size());
     if (got < 0 && errno == EINTR) continue;
     if (got <= 0) {
       if (got == 0) epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, child.output.get(), nullptr);
       return;
     }
     const std::uint64_t running = child.page->running.load(std::memory_order_acquire);
-    child.written.take({piece.data(), static_cast<std::size_t>(got)},
+    child.written.take({piece_.data(), static_cast<std::size_t>(got)},
                        [&](std::string_view line) { log_line(child, "task.output", running, line); });
   }
 }

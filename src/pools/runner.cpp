@@ -151,8 +151,7 @@ class Attempt final : public ContextHost {
     r.time_limit = execution_.time_limit;
     r.soft_time_limit = execution_.soft_time_limit;
     r.limits = execution_.limits;
-    r.headers = execution_.message->headers;
-    r.properties = execution_.message->properties;
+    r.message = execution_.message;
     return r;
   }
 
@@ -209,11 +208,10 @@ class Attempt final : public ContextHost {
       each_hook([&](Hooks& hooks) { hooks.on_failure(context, failure, args_, kwargs_); });
       return;
     }
-    protocol::FollowUps next = protocol::after_success(task_, *embed_, json, follow_up_options());
-    adopt(std::move(next));
+    if (!embed_->empty()) adopt(protocol::after_success(task_, *embed_, json, follow_up_options()));
     outcome_.kind = Outcome::Kind::success;
     outcome_.result_json = std::move(json);
-    outcome_.children_json = to_json(Value(children_));
+    if (!children_.empty()) outcome_.children_json = to_json(Value(children_));
     note_chord();
     each_hook([&](Hooks& hooks) { hooks.on_success(context, result); });
   }

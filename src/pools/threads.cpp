@@ -10,6 +10,7 @@ namespace errand::pools {
 namespace {
 // Without limits running nothing happens by the clock; this only bounds how long the watcher sleeps.
 constexpr std::chrono::seconds kLongestWatch{60};
+constexpr Milliseconds kLongRun{10};  // while every thread has a task that runs longer, nothing waits behind them
 }  // namespace
 
 ThreadPool::ThreadPool(PoolOptions options, std::string name) : options_(std::move(options)), name_(std::move(name)) {}
@@ -35,7 +36,15 @@ void ThreadPool::add_slot() {
 std::size_t ThreadPool::free_slots() const noexcept {
   const std::lock_guard lock(shared_->mutex);
   const std::size_t used = shared_->busy + shared_->waiting.size();
-  return used >= options_.concurrency ? 0 : options_.concurrency - used;
+  std::size_t each = shared_->pace.depth(std::max<std::size_t>(1, options_.pipeline));
+  if (each > 1 && shared_->busy >= options_.concurrency) {
+    const SteadyPoint now = std::chrono::steady_clock::now();
+    const bool all_long = std::all_of(shared_->slots.begin(), shared_->slots.end(),
+                                      [&](const auto& slot) { return slot->run != 0 && now - slot->since > kLongRun; });
+    if (all_long) each = 1;
+  }
+  const std::size_t capacity = options_.concurrency * each;
+  return used >= capacity ? 0 : capacity - used;
 }
 
 void ThreadPool::run(std::span<Execution> executions) {
@@ -58,6 +67,7 @@ void ThreadPool::work(const std::shared_ptr<Shared>& shared, const std::shared_p
       slot->control.reset();
       slot->run = execution.run;
       const SteadyPoint now = std::chrono::steady_clock::now();
+      slot->since = now;
       slot->soft_at = execution.soft_time_limit ? std::optional(now + *execution.soft_time_limit) : std::nullopt;
       slot->hard_at = execution.time_limit ? std::optional(now + *execution.time_limit) : std::nullopt;
       shared->busy += 1;
@@ -76,6 +86,7 @@ void ThreadPool::work(const std::shared_ptr<Shared>& shared, const std::shared_p
       slot->soft_at.reset();
       slot->hard_at.reset();
       shared->busy -= 1;
+      shared->pace.ran(outcome.duration, execution.message->body.size());
     }
     shared->sink->finished(std::move(outcome));
   }

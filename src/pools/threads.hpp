@@ -3,6 +3,7 @@
 // limit cannot kill a thread; the run is reported as timed out, its thread is left behind and replaced. `solo` is the
 // same with one thread, for debugging.
 
+#include "pools/pace.hpp"
 #include "pools/runner.hpp"
 
 #include <condition_variable>
@@ -33,6 +34,7 @@ class ThreadPool final : public Pool {
   struct Slot {
     RunControl control;
     std::uint64_t run = 0;  // 0: idle
+    SteadyPoint since{};    // when that began
     std::optional<SteadyPoint> soft_at, hard_at;
     bool abandoned = false;
     std::thread thread;
@@ -43,6 +45,7 @@ class ThreadPool final : public Pool {
     std::deque<Execution> waiting;
     std::list<std::shared_ptr<Slot>> slots;
     std::size_t busy = 0;
+    Pace pace;
     bool stopping = false;
     PoolSink* sink = nullptr;
     const Registry* registry = nullptr;

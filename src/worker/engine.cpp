@@ -1,6 +1,7 @@
 #include "worker/engine.hpp"
 
 #include <algorithm>
+#include <utility>
 
 namespace errand::worker {
 
@@ -111,6 +112,8 @@ void Engine::on(Finished& input, Now now, std::vector<Effect>& out) {
     held_.erase(found);
     return;
   }
+  // A pool need not tell of a start whose end is known as well.
+  if (Held& held = found->second; !std::exchange(held.begun, true)) emit(Emit::What::started, held, {}, out);
   finish(found->first, found->second, input.outcome, now, out);
 }
 
@@ -202,6 +205,7 @@ void Engine::on(Tick&, Now now, std::vector<Effect>& out) {
 
 void Engine::emit(Emit::What what, const Held& held, std::string detail, std::vector<Effect>& out,
                   std::chrono::nanoseconds duration) const {
+  if (options_.reported != nullptr && !options_.reported(what)) return;
   out.push_back(Emit{what, held.arrival.id, held.arrival.task, held.arrival.receipt.queue, held.arrival.retries,
                      duration, std::move(detail)});
 }

@@ -40,6 +40,8 @@ struct EngineOptions {
   std::size_t max_revoked = 50'000;
   Milliseconds revoked_for{10'800'000};
   std::size_t max_recent = 10'000;  ///< ids remembered to recognise two messages with one id
+  /// Which events anybody reads; the others are not written down. Null: all of them.
+  bool (*reported)(Emit::What what) noexcept = nullptr;
 };
 
 /// The delivery's own token within that of a result (TaskResult::token), which begins with the attempt.

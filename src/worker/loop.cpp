@@ -24,12 +24,23 @@ void Inbox::bind(Consumer* consumer) noexcept {
 }
 
 void Inbox::post(Input input) {
-  // Woken under the lock: after bind(nullptr) nobody touches the consumer any more.
   const std::lock_guard lock(mutex_);
   inputs_.push_back(std::move(input));
+  arrived(inputs_.size() == 1);
+}
+
+void Inbox::post_finished(std::vector<Outcome> outcomes) {
+  const std::lock_guard lock(mutex_);
+  const bool first = inputs_.empty();
+  for (Outcome& outcome : outcomes) inputs_.emplace_back(Finished{std::move(outcome)});
+  arrived(first);
+}
+
+// Under the lock: after bind(nullptr) nobody touches the consumer any more.
+void Inbox::arrived(bool first) {
   if (consumer_ == nullptr) {
     arrived_.notify_all();
-  } else if (inputs_.size() == 1) {
+  } else if (first) {
     consumer_->wake();  // later ones of a batch find the loop awake
   }
 }
@@ -140,10 +151,10 @@ void Loop::step(Input input) { engine_.step(std::move(input), now_, effects_); }
 
 void Loop::carry_out() {
   // Effects may not cause inputs here: what comes of them is reported through the inbox or by commit().
-  std::vector<Effect> effects;
-  effects.swap(effects_);
+  carried_.clear();
+  carried_.swap(effects_);
   runs_.clear();
-  for (Effect& effect : effects) {
+  for (Effect& effect : carried_) {
     if (auto* run = std::get_if<Run>(&effect)) {
       runs_.push_back(std::move(run->execution));
     } else if (auto* entry = std::get_if<CommitEntry>(&effect)) {

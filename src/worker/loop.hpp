@@ -25,6 +25,7 @@ class Inbox {
   /// Whom a post wakes; nullptr before that consumer goes, also when an error ends the loop.
   void bind(Consumer* consumer) noexcept;
   void post(Input input);
+  void post_finished(std::vector<Outcome> outcomes);
   void drain(std::vector<Input>& into);
   /// Before there is a consumer to wait in: true as soon as somebody asked to stop, false at the deadline.
   bool stop_asked(Deadline deadline);
@@ -36,6 +37,8 @@ class Inbox {
   void close();
 
  private:
+  void arrived(bool first);
+
   std::mutex mutex_;
   std::condition_variable arrived_;
   std::vector<Input> inputs_;
@@ -53,6 +56,7 @@ class InboxSink final : public PoolSink {
   void started(std::uint64_t run, int pid) override { inbox_.post(Started{run, pid}); }
   void progressed(Progress progress) override { inbox_.post(Progressed{std::move(progress)}); }
   void finished(Outcome outcome) override { inbox_.post(Finished{std::move(outcome)}); }
+  void finished_all(std::vector<Outcome> outcomes) override { inbox_.post_finished(std::move(outcomes)); }
   void process_ended(int pid, int status, std::uint64_t running) override {
     inbox_.post(ProcessEnded{pid, status, running});
   }
@@ -102,7 +106,7 @@ class Loop {
   Committer committer_;
   Now now_;
   std::vector<Input> inputs_;
-  std::vector<Effect> effects_;
+  std::vector<Effect> effects_, carried_;  // decided; being carried out
   std::vector<Execution> runs_;
   std::optional<int> exit_code_;
   bool tried_last_ = false;

@@ -51,6 +51,8 @@ Words words(Emit::What what) {
 }
 }  // namespace
 
+bool is_reported(Emit::What what) noexcept { return log::enabled(words(what).level); }
+
 void report(const Emit& event) {
   const Words said = words(event.what);
   if (!log::enabled(said.level)) return;

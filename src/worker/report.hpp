@@ -6,6 +6,9 @@
 
 namespace errand::worker {
 
+/// Whether the log's level lets the event through.
+bool is_reported(Emit::What what) noexcept;
+
 /// Logs the event: event name, task id, name, queue, attempt, duration from the monotonic clock, detail.
 void report(const Emit& event);
 

@@ -9,6 +9,7 @@
 #include "worker/controller.hpp"
 #include "worker/loop.hpp"
 #include "worker/node_name.hpp"
+#include "worker/report.hpp"
 #include "worker/signals.hpp"
 
 #include <errand/error.hpp>
@@ -130,7 +131,11 @@ int Worker::run() {
     return kNeverReached;
   }
 
-  worker::Engine engine(worker::engine_options(o, traits, results != nullptr), impl_->registry);
+  worker::EngineOptions engine_options = worker::engine_options(o, traits, results != nullptr);
+#ifndef ERRAND_FAILPOINTS  // one of them lies where an event is told, whoever reads it
+  engine_options.reported = worker::is_reported;
+#endif
+  worker::Engine engine(std::move(engine_options), impl_->registry);
 
   std::optional<worker::Controller> controller;
   if (o.control && traits.fanout) {

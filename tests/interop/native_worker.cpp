@@ -48,8 +48,8 @@ Value describe(TaskContext& task) {
                         {"retries", static_cast<long long>(r.retries)},
                         {"priority", r.priority},
                         {"correlation_id", text_or_null(r.correlation_id)},
-                        {"headers", Value(r.headers)},
-                        {"properties", Value(r.properties)}});
+                        {"headers", Value(r.message->headers)},
+                        {"properties", Value(r.message->properties)}});
 }
 
 void register_tasks(errand::Registry& registry) {

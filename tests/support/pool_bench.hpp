@@ -30,6 +30,10 @@ class Recorder final : public PoolSink {
       outcomes_[outcome.run] = std::move(outcome);
     });
   }
+  void finished_all(std::vector<Outcome> outcomes) override {
+    note([&] { tellings_ += 1; });
+    PoolSink::finished_all(std::move(outcomes));
+  }
   void process_ended(int process, int status, std::uint64_t running) override {
     note([&] { ended_.push_back({process, status, running}); });
   }
@@ -54,6 +58,7 @@ class Recorder final : public PoolSink {
   std::map<std::uint64_t, Outcome> outcomes_;
   std::map<std::uint64_t, int> ends_;
   std::vector<End> ended_;
+  std::size_t tellings_ = 0;  // of outcomes, several at a time
 
  private:
   template <class F>

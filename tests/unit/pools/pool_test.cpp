@@ -237,6 +237,39 @@ TEST_CASE("short tasks pile up in a child, and nothing waits behind a long one w
   CHECK(bench.sink.outcomes_.count(slow) == 0);
 }
 
+// Each telling is a wake-up of the worker and a commit in its store.
+TEST_CASE("short tasks are told of many at a time, in a child or a thread there is room for many, and none is lost") {
+  for (const char* kind : {"threads", "prefork"}) {
+    CAPTURE(kind);
+    Bench bench(kind, {.concurrency = 2});
+    std::vector<Execution> many;
+    for (int i = 0; i < 5000; ++i) many.push_back(bench.execution("add", {i, i}));
+    bench.pool->run(many);
+    REQUIRE(bench.sink.wait([&] { return bench.sink.outcomes_.size() == 5000; }));
+    for (const auto& [run, times] : bench.sink.ends_) REQUIRE(times == 1);
+    CHECK(bench.pool->free_slots() > 16);
+    if (bench.pool->name() == "prefork") CHECK(bench.sink.tellings_ < 2500);
+  }
+}
+
+// A child that was quick a hundred times is trusted with many tasks; what it runs now may take long all the same.
+TEST_CASE("a task that takes long in a quick child or thread gets no others behind it") {
+  for (const char* kind : {"threads", "prefork"}) {
+    CAPTURE(kind);
+    Bench bench(kind, {.concurrency = 1});
+    for (int i = 0; i < 100; ++i) bench.run("add", {i, i});
+    REQUIRE(bench.pool->free_slots() > 1);
+    const std::uint64_t slow = bench.start("nap", {1.0});
+    REQUIRE(bench.sink.wait([&] { return bench.sink.started_.count(slow) > 0; }));
+    bool full = false;  // only while it runs
+    while (!full && !bench.sink.wait([&] { return bench.sink.outcomes_.count(slow) > 0; }, 0s)) {
+      full = bench.pool->free_slots() == 0;
+    }
+    CHECK(full);
+    CHECK(bench.sink.outcome(slow).kind == Outcome::Kind::success);
+  }
+}
+
 TEST_CASE("what has not begun can be taken back") {
   for (const char* kind : {"threads", "prefork"}) {
     CAPTURE(kind);

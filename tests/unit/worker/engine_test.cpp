@@ -315,6 +315,30 @@ TEST_CASE("progress and STARTED are stored without settling anything") {
   CHECK(bench.step(Progressed{Progress{bench.last_run, "PROGRESS", "{\"current\": 1}"}}) == "commit PROGRESS");
 }
 
+// Pools leave out the news of a start when the end is known as well; whoever reads the events still sees both.
+TEST_CASE("a task whose start was not told has started by the time it ends, and its outcome counts") {
+  EngineBench bench;
+  bench.deliver("t1");
+  bench.capacity(1);
+  CHECK(bench.finish(bench.last_run, Outcome::Kind::success) == "commit SUCCESS ack");
+  std::vector<Emit::What> told;
+  for (const Effect& effect : bench.effects) {
+    if (const auto* event = std::get_if<Emit>(&effect)) told.push_back(event->what);
+  }
+  CHECK(told == std::vector{Emit::What::started, Emit::What::succeeded});
+}
+
+// One line in the log that is not written costs nothing, for there are several for every task.
+TEST_CASE("events that nobody reads are not written down") {
+  EngineBench bench(EngineOptions{.reported = [](Emit::What what) noexcept { return what == Emit::What::succeeded; }});
+  bench.finish(bench.running("t1"), Outcome::Kind::success);
+  std::vector<Emit::What> told;
+  for (const Effect& effect : bench.effects) {
+    if (const auto* event = std::get_if<Emit>(&effect)) told.push_back(event->what);
+  }
+  CHECK(told == std::vector{Emit::What::succeeded});
+}
+
 TEST_CASE("a later attempt's record is never replaced by an earlier one") {
   EngineBench bench;
   Arrival first = bench.message("t1");
