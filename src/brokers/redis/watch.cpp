@@ -28,15 +28,18 @@ void Watch::set_up() {
   tracks_ = false;
   if (connection_.speaks_resp3()) {
     Commands commands;
-    commands.add({"CLIENT", "TRACKING", "ON"});
+    // Only what arm() asks: otherwise every key that a script reads for us would be remembered by the server and come
+    // back as a message when the same script writes it.
+    commands.add({"CLIENT", "TRACKING", "ON", "OPTIN"});
+    commands.add({"CLIENT", "CACHING", "YES"});
     const std::vector<Reply> replies = connection_.call(commands, Effect::repeatable);
-    tracks_ = !replies.front().is_error();
+    tracks_ = std::none_of(replies.begin(), replies.end(), [](const Reply& reply) { return reply.is_error(); });
   }
   set_up_for_ = connection_.generation();
   if (!tracks_) {
     log::limited(log::Level::warning, "redis.watch",
-                 "the server refuses CLIENT TRACKING (or HELLO 3), so an idle worker looks for work every 100 ms; "
-                 "grant both commands to this user",
+                 "the server refuses CLIENT TRACKING or CLIENT CACHING (or HELLO 3), so an idle worker looks for work "
+                 "every 100 ms; grant these commands to this user",
                  {{"server", connection_.url().address.text()}});
   }
 }
@@ -54,13 +57,18 @@ bool Watch::arm(bool insist) {
     return true;
   }
   connection_.take_pushed();  // what was pushed before is answered by looking now
+  constexpr std::size_t kExists = 1;
   Commands commands;
+  commands.add({"CLIENT", "CACHING", "YES"});
   commands.begin("EXISTS");
   for (const std::string& list : lists_) commands.word(list);
-  for (const std::string& other : others_) commands.begin("ZCARD").word(other);
+  for (const std::string& other : others_) {
+    commands.add({"CLIENT", "CACHING", "YES"});
+    commands.begin("ZCARD").word(other);
+  }
   const std::vector<Reply> replies = connection_.call(commands, Effect::repeatable);
   require_all(replies, "redis.watch");
-  armed_ = insist || replies.front().integer == 0;
+  armed_ = insist || replies[kExists].integer == 0;
   return armed_;
 }
 

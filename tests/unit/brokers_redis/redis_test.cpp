@@ -189,6 +189,38 @@ TEST_CASE("a push wakes a waiting consumer of any priority, and wake() ends a wa
   waker.join();
 }
 
+// Tracking everything would cost each task a table entry, an invalidation and a push.
+TEST_CASE("the server remembers for a worker which lists it waits for, and nothing of its tasks") {
+  Rig rig;
+  if (!rig.server.runs()) return;
+  auto reader = rig.consumer();
+  for (const char* id : {"a", "b", "c"}) {
+    rig.broker->publish(std::vector{envelope(id)});
+    const Delivery held = reader->next(1, Deadline::after(20s))[0];
+    reader->extend(std::vector{held.receipt}, 60s);
+    reader->settle(std::vector{ack(held)});
+  }
+  CHECK(reader->next(1, Deadline::after(20ms)).empty());
+  constexpr std::string_view kName = "tracking_total_keys:";
+  const std::string stats = rig.raw->call({"INFO", "stats"}).text;
+  REQUIRE(stats.find(kName) != std::string::npos);
+  const int lists_and_parked = 5;
+  CHECK(std::stoi(stats.substr(stats.find(kName) + kName.size())) == lists_and_parked);
+}
+
+// An ACL of before, or a proxy: it costs latency, not messages.
+TEST_CASE("a worker that may track but not choose what looks from time to time instead") {
+  Rig rig({"--user", "worker", "on", ">secret", "~*", "&*", "+@all", "-client|caching"});
+  if (!rig.server.runs()) return;
+  redis::RedisBroker broker(
+      redis::parse_url("redis://worker:secret@127.0.0.1:" + std::to_string(rig.server.port()) + "/0"), {});
+  auto reader = broker.consume({.queues = {"q"}, .owner = "one"});
+  CHECK(reader->next(1, Deadline::after(20ms)).empty());
+  std::thread pusher([&] { rig.broker->publish(std::vector{envelope("a")}); });
+  CHECK(reader->next(1, Deadline::after(20s)).size() == 1);
+  pusher.join();
+}
+
 TEST_CASE("F044_a full server refuses with its own word, and nothing is acknowledged without its outcome") {
   Rig rig;
   if (!rig.server.runs()) return;
