@@ -221,6 +221,32 @@ TEST_CASE("a worker that may track but not choose what looks from time to time i
   pusher.join();
 }
 
+// kombu's restore job compares with its own time: a score that is too small gives a living message away.
+TEST_CASE("the time that Python's workers see is in whole seconds and never before the delivery or its renewal") {
+  Rig rig;
+  if (!rig.server.runs()) return;
+  rig.broker->publish(std::vector{envelope("a")});
+  auto reader = rig.consumer();
+  const auto now = [&] {
+    const auto time = rig.raw->call({"TIME"});
+    return std::stod(time.elements[0].text) + std::stod(time.elements[1].text) / 1e6;
+  };
+  const auto score = [&](const Delivery& one) {
+    return rig.raw->call({"ZSCORE", "unacked_index", one.receipt.id}).text;
+  };
+  double before = now();
+  const Delivery held = reader->next(1, Deadline::after(5s))[0];
+  CHECK(std::stod(score(held)) >= before);
+  CHECK(std::stod(score(held)) < now() + 1);
+  rig.raw->call({"ZADD", "unacked_index", "1", held.receipt.id});
+  before = now();
+  reader->extend(std::vector{held.receipt}, 60s);
+  CHECK(std::stod(score(held)) >= before);
+  CHECK(std::stod(score(held)) < now() + 1);
+  CHECK(score(held).find('.') == std::string::npos);
+  reader->settle(std::vector{ack(held)});
+}
+
 TEST_CASE("F044_a full server refuses with its own word, and nothing is acknowledged without its outcome") {
   Rig rig;
   if (!rig.server.runs()) return;

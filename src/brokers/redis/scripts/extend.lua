@@ -8,7 +8,7 @@ local owner, lease, heartbeat = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local fresh = ARGV[4]
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
-local stamp = string.format('%.6f', now / 1000000)
+local stamp = string.format('%.0f', math.ceil(now / 1000000))  -- see fetch.lua
 -- A server without memory refuses these updates as the first write of a script, although they need none. After a
 -- removal it allows them, and leases must not end because memory is short.
 redis.call('ZREM', KEYS[3], '')

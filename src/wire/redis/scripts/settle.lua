@@ -13,7 +13,6 @@
 -- Returns the tokens of the receipts to settle that were not ours any more. Nothing is done for those, and what belongs
 -- to them is neither sent nor stored: a late writer changes nothing.
 local ARGV, sub, find = ARGV, string.sub, string.find
-local kAtOnce = 1000  -- arguments of one call, bound by Lua's stack
 local owner, seconds, epoch = ARGV[1], ARGV[2], ARGV[3]
 local at = 4
 
@@ -98,20 +97,24 @@ local function replaces(record, old)
   local ours, theirs = fence_of(record), fence_of(old)
   return not ours or not theirs or theirs <= ours
 end
+-- Mostly there is no record yet, and writing it is also finding that out.
+local function store(key, record, only_new)
+  if seconds == '0' then
+    return only_new and redis.call('SET', key, record, 'NX') or not only_new and redis.call('SET', key, record)
+  end
+  return only_new and redis.call('SET', key, record, 'EX', seconds, 'NX')
+    or not only_new and redis.call('SETEX', key, seconds, record)
+end
 local results = tonumber(ARGV[at])
-for first = 1, results, kAtOnce do
-  local keys, last = {}, math.min(results, first + kAtOnce - 1)
-  for i = first, last do keys[#keys + 1] = ARGV[at + 3 * i - 2] end
-  local before = redis.call('MGET', unpack(keys))
-  local written = {}  -- one batch may hold two records of one task
-  for i = first, last do
-    local key, record, token = ARGV[at + 3 * i - 2], ARGV[at + 3 * i - 1], ARGV[at + 3 * i]
-    local old = written[key] or before[i - first + 1]
-    if not late[token] and (not old or replaces(record, old)) then
-      if seconds == '0' then redis.call('SET', key, record) else redis.call('SETEX', key, seconds, record) end
-      redis.call('PUBLISH', key, record)
-      written[key] = record
+for i = at + 1, at + 3 * results, 3 do
+  local key, record = ARGV[i], ARGV[i + 1]
+  if not late[ARGV[i + 2]] then
+    local stored = store(key, record, true)
+    if not stored then
+      local old = redis.call('MGET', key)[1]  -- no error where the key is something else
+      if not old or replaces(record, old) then stored = store(key, record, false) end
     end
+    if stored then redis.call('PUBLISH', key, record) end
   end
 end
 
