@@ -111,6 +111,9 @@ class PoolSink {
   }
   /// A child ended; `running` names what it was running (0: nothing). For the log (GN-10).
   virtual void process_ended(int pid, int status, std::uint64_t running) = 0;
+  /// free_slots() was 0 and is not any more, though nothing has finished: a child that died has been replaced. Who
+  /// waits for anything else would not look.
+  virtual void room() {}
 };
 
 struct PoolOptions {

@@ -231,7 +231,9 @@ std::size_t PreforkPool::depth(const Child& child) const noexcept {
 void PreforkPool::publish_capacity() {
   std::size_t capacity = 0;
   for (const auto& child : children_) capacity += child->pid == 0 && !child->retiring ? 1 : depth(*child);
+  const bool was_full = free_slots() == 0;
   capacity_.store(capacity, std::memory_order_relaxed);
+  if (was_full && free_slots() > 0) sink_->room();
 }
 
 // Everything that was read in one turn goes up at once: one wake-up, one commit.

@@ -60,6 +60,7 @@ class InboxSink final : public PoolSink {
   void process_ended(int pid, int status, std::uint64_t running) override {
     inbox_.post(ProcessEnded{pid, status, running});
   }
+  void room() override { inbox_.post(Tick{}); }  // the loop looks at the pool in every turn
 
  private:
   Inbox& inbox_;

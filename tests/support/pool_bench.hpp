@@ -37,6 +37,9 @@ class Recorder final : public PoolSink {
   void process_ended(int process, int status, std::uint64_t running) override {
     note([&] { ended_.push_back({process, status, running}); });
   }
+  void room() override {
+    note([&] { rooms_ += 1; });
+  }
 
   template <class F>
   bool wait(F&& condition, std::chrono::seconds limit = 30s) {
@@ -59,6 +62,7 @@ class Recorder final : public PoolSink {
   std::map<std::uint64_t, int> ends_;
   std::vector<End> ended_;
   std::size_t tellings_ = 0;  // of outcomes, several at a time
+  std::size_t rooms_ = 0;
 
  private:
   template <class F>

@@ -1,68 +1,21 @@
 // What a pool of processes survives, and what it says about it. The misbehaviour is in tests/support/task_zoo.hpp.
 #include "core/process_tree.hpp"
-#include "support/pool_bench.hpp"
-#include "support/task_zoo.hpp"
+#include "support/zoo_bench.hpp"
 
 #include <doctest/doctest.h>
 
-#include <poll.h>
-#include <sys/resource.h>
 #include <sys/wait.h>
 #include <filesystem>
 #include <fstream>
 #include <sstream>
 
 using namespace errand;
+using namespace errand::testing;
 using namespace std::chrono_literals;
-using errand::testing::Recorder;
 
 namespace {
 
-constexpr Task<std::int64_t(std::int64_t, std::int64_t)> add{"add", {"x", "y"}};
-constexpr Task<std::string()> polite{"polite"};
-
-struct Zoo : testing::PoolBench {
-  explicit Zoo(PoolOptions options = {.concurrency = 2}) {
-    zoo::add_to(registry);
-    registry.add(add, [](std::int64_t x, std::int64_t y) { return x + y; });
-    registry.add(polite, [](TaskContext& task) -> std::string {
-      for (;;) {
-        task.check_cancelled();
-        usleep(500);  // work: stands for a task that computes in small steps
-      }
-    });
-    go("prefork", std::move(options));
-  }
-  ~Zoo() { stop(); }
-
-  // Others go on, and this process is what it was (I23).
-  bool others_go_on() { return run("add", {20, 22}).result_json == "42" && getpid() == supervisor; }
-  Outcome limited(std::string task, Array args, ResourceLimits limits) {
-    Execution one = execution(std::move(task), std::move(args));
-    one.limits = limits;
-    return sink.outcome(start(std::move(one)));
-  }
-  const pid_t supervisor = getpid();
-};
-
-bool says(const std::string& text, std::string_view part) { return text.find(part) != std::string::npos; }
-
 bool alive(std::int64_t pid) { return kill(static_cast<pid_t>(pid), 0) == 0; }
-
-template <class F>
-bool soon(F&& condition, std::chrono::seconds limit = 30s) {
-  const auto end = std::chrono::steady_clock::now() + limit;
-  while (!condition()) {
-    if (std::chrono::steady_clock::now() > end) return false;
-    poll(nullptr, 0, 5);
-  }
-  return true;
-}
-
-std::size_t open_descriptors() {
-  const std::filesystem::directory_iterator all("/proc/self/fd");
-  return static_cast<std::size_t>(std::distance(begin(all), end(all)));
-}
 
 long resident_kib() {
   std::ifstream file("/proc/self/statm");
@@ -70,17 +23,6 @@ long resident_kib() {
   file >> total >> resident;
   return resident * sysconf(_SC_PAGESIZE) / 1'024;
 }
-
-#if defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define ERRAND_TEST_SANITIZED
-#endif
-#endif
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || defined(ERRAND_TEST_SANITIZED)
-constexpr bool kSanitized = true;  // it has its own handlers, memory and way to end
-#else
-constexpr bool kSanitized = false;
-#endif
 
 }  // namespace
 
@@ -308,81 +250,6 @@ TEST_CASE("F038_a flood of progress becomes two reports a second, growing, and t
     before = now;
   }
   CHECK(before == last);
-}
-
-TEST_CASE(
-    "DZ-39: a build that forks endlessly, one that never ends and one that fills the disk are stopped by a limit that "
-    "is named") {
-  Zoo bench;
-  const Outcome forks = bench.limited("zoo.fork_bomb", {400}, {.processes = 20});
-  CHECK(forks.kind == Outcome::Kind::lost);
-  CHECK(says(forks.exceeded, "processes_limit = 20 (used "));
-  CHECK(bench.others_go_on());
-
-  const Outcome spins = bench.limited("zoo.spin", {}, {.cpu_time = 300ms});
-  CHECK(spins.kind == Outcome::Kind::lost);
-  CHECK(says(spins.exceeded, "cpu_limit = 300ms (used "));
-  CHECK(bench.others_go_on());
-
-  char folder[] = "/tmp/errand-fill-XXXXXX";
-  REQUIRE(mkdtemp(folder) != nullptr);
-  const std::string path = std::string(folder) + "/file";
-  const Outcome fills = bench.limited("zoo.fill", {path, std::int64_t{1} << 30}, {.file_size = 4u << 20});
-  CHECK(fills.kind == Outcome::Kind::lost);
-  CHECK(says(fills.exceeded, "file_size_limit = 4MiB"));
-  CHECK(std::filesystem::file_size(path) <= (4u << 20));
-  std::filesystem::remove_all(folder);
-  CHECK(bench.others_go_on());
-}
-
-TEST_CASE("a limit is of one task: the next one in the same process has its own or none") {
-  Zoo bench({.concurrency = 1});
-  CHECK(bench.limited("zoo.descriptors", {200}, {.open_files = 24}).result_json != "200");
-  CHECK(bench.run("zoo.descriptors", {200}).result_json == "200");
-}
-
-TEST_CASE("F034_without descriptors nothing spins, it is said once, and children come back by themselves") {
-  int ends[2];
-  REQUIRE(pipe(ends) == 0);
-  const pid_t worker = fork();
-  if (worker == 0) {
-    close(ends[0]);
-    dup2(ends[1], STDERR_FILENO);
-    Zoo bench({.concurrency = 1});
-    bool well = bench.others_go_on();
-    rlimit before{};
-    getrlimit(RLIMIT_NOFILE, &before);
-    rlimit none = before;
-    none.rlim_cur = open_descriptors() - 1;
-    setrlimit(RLIMIT_NOFILE, &none);
-    bench.run("zoo.crash", {"kill"});
-    well = well && soon([&] { return bench.pool->free_slots() == 0; });
-    rusage from{}, to{};
-    getrusage(RUSAGE_SELF, &from);
-    const std::uint64_t waits = bench.start("zoo.pid");
-    poll(nullptr, 0, 1'500);
-    getrusage(RUSAGE_SELF, &to);
-    const auto used = [](const rusage& usage) {
-      return usage.ru_utime.tv_sec * 1'000 + usage.ru_utime.tv_usec / 1'000 + usage.ru_stime.tv_sec * 1'000 +
-             usage.ru_stime.tv_usec / 1'000;
-    };
-    well = well && bench.sink.outcomes_.count(waits) == 0 && used(to) - used(from) < 150;
-    setrlimit(RLIMIT_NOFILE, &before);
-    well = well && bench.sink.outcome(waits).kind == Outcome::Kind::success;
-    bench.stop();
-    _exit(well ? 0 : 1);
-  }
-  close(ends[1]);
-  std::string said;
-  char piece[4'096];
-  for (ssize_t got = read(ends[0], piece, sizeof piece); got > 0; got = read(ends[0], piece, sizeof piece))
-    said.append(piece, static_cast<std::size_t>(got));
-  close(ends[0]);
-  int status = 0;
-  waitpid(worker, &status, 0);
-  CAPTURE(said);
-  CHECK(status == 0);
-  CHECK(says(said, "E-RESOURCE"));
 }
 
 TEST_CASE("F021_when the supervisor is killed nothing of it goes on: no child, no process a task has forked away") {
