@@ -57,6 +57,7 @@ class PreforkPool final : public Pool {
     bool retiring = false;        // takes no more; ends when it is done
     bool reclaiming = false;      // asked for what has not begun
     bool long_run = false;        // what it runs takes long
+    bool spoke = false;           // has begun to work
     bool eof = false;
     bool garbled = false;    // what it says makes no sense
     bool wants_out = false;  // epoll watches for room to write

@@ -109,6 +109,7 @@ void PreforkPool::kill_child(Child& child) {
 }
 
 void PreforkPool::on_frame(Child& child, std::uint8_t type, std::string_view payload) {
+  child.spoke = true;
   switch (static_cast<ipc::Type>(type)) {
     case ipc::Type::started: {
       const std::uint64_t run = ipc::read_started(payload);
@@ -307,7 +308,7 @@ void PreforkPool::ended(Child& child, const Zygote::Event& event) {
     if (one->first != marked) waiting_.push_front(std::move(one->second.execution));
   }
   if (running != child.runs.end()) lost(child, running->second, event);
-  const bool useful = child.handed > 0;
+  const bool useful = child.spoke || marked != 0;  // handed a task is not enough: it may have had no thread to take it
   if (event.pid > 0) {
     const std::lock_guard lock(mutex_);
     std::erase(pids_, child.pid);

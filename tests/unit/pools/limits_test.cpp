@@ -123,6 +123,19 @@ TEST_CASE("F034_without processes nothing spins, it is said once, and children c
   CHECK(says(said, "fork: Resource temporarily unavailable"));
 }
 
+// A child that cannot have its second thread has taken a task by then, and must not count as one that worked.
+TEST_CASE("F034_with a process and without a thread for it nothing spins, and children come back by themselves") {
+  if (getuid() != 0) {
+    std::cout << "[skipped] only root can become a user whose processes are counted\n";
+    return;
+  }
+  const std::string said = without_processes(4);  // this one and its thread, the forking one, the child
+  CAPTURE(said);
+  CHECK_FALSE(says(said, "failed"));
+  CHECK(says(said, "E-RESOURCE"));
+  CHECK(says(said, "with status 71"));
+}
+
 TEST_CASE(
     "DZ-39: a build that forks endlessly, one that never ends and one that fills the disk are stopped by a limit that "
     "is named") {
