@@ -137,7 +137,7 @@ class Native:
         command = ["send", name, json.dumps(args or []), "-b", self.broker_url, "--json"]
         if kwargs:
             command += ["--kwargs", json.dumps(kwargs)]
-        if "--queue" not in options and name.startswith(("cpp.", "both.", "shell.")):
+        if "--queue" not in options and name.startswith(("cpp.", "both.", "shell.", "zoo.", "build.")):
             command += ["--queue", "native"]
         if wait:
             command += ["--wait"]
