@@ -9,6 +9,7 @@ import json
 import os
 import pathlib
 import re
+import resource
 
 import pytest
 
@@ -250,6 +251,22 @@ def test_F032_tasks_that_take_all_processors_lose_no_lease(native):
         wait_for(lambda: native.result(one)["state"] == "SUCCESS", one, 60)
     begun = [line["task_id"] for worker in (busy, other) for line in log_of(worker) if line.get("event") == "task.started"]
     assert sorted(begun) == sorted(ids)
+
+
+def test_F034_a_worker_without_descriptors_says_so_and_goes_on_when_there_are_some(native):
+    worker = native.worker(concurrency=1)
+    steady = Steady(native, worker)
+    soft, hard = resource.prlimit(worker.pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(worker.pid, resource.RLIMIT_NOFILE, (steady.descriptors - 1, hard))
+    crashes = native.send("zoo.crash", ["kill"], wait=False)["id"]
+    waits = [native.send("cpp.add", [1, i], wait=False)["id"] for i in range(3)]
+    wait_for(lambda: "E-RESOURCE" in worker.log.read_text(), "it says what is missing")
+    assert all(native.result(one)["state"] != "SUCCESS" for one in waits)
+    resource.prlimit(worker.pid, resource.RLIMIT_NOFILE, (soft, hard))
+    for one in waits:
+        wait_for(lambda: native.result(one)["state"] == "SUCCESS", one, 60)
+    wait_for(lambda: native.result(crashes)["state"] == "FAILURE", "the poison is put aside", 60)
+    steady.check()
 
 
 def test_F035_damage_stays_in_its_process_and_the_outcome_is_kept(native):
