@@ -81,8 +81,8 @@ TEST_CASE("a body without body_encoding is plain text, and every byte survives b
   CHECK(read_envelope(encode_envelope({.route = {}, .message = message}, "t")).message.body == message.body);
 }
 
-// F108 to F111: whatever lies in a list, the reader names the defect and throws nothing else.
-TEST_CASE("bytes that are no envelope are refused with the field that is wrong") {
+// Whatever lies in a list, the reader names the defect and throws nothing else.
+TEST_CASE("F108_F109_bytes that are no envelope are refused with the field that is wrong") {
   CHECK(failure_of("") == "UNDECODABLE envelope: expected '{' at byte 0, got the end");
   CHECK(failure_of("not json") == "UNDECODABLE envelope: expected '{' at byte 0, got 'n'");
   CHECK(failure_of(R"({"headers": {}, "properties": {}})") ==
