@@ -74,6 +74,9 @@ struct Commit {
   static constexpr std::uint32_t kFree = UINT32_MAX;
   std::span<const std::uint32_t> follow_ups_of{};
   std::span<const std::uint32_t> results_of{};
+  /// How many messages the caller would take next. A hint: a store that can fetches them in the same step, which saves
+  /// a round trip or a transaction. Consumer::fetched() says what came of it, and next() hands them out.
+  std::size_t then_fetch = 0;
   bool empty() const noexcept { return follow_ups.empty() && results.empty() && settlements.empty(); }
 };
 
@@ -101,7 +104,8 @@ class Consumer {
   virtual ~Consumer() = default;
 
   /// Waits for up to `max` deliveries and returns as soon as there is one; max 0 only waits for wake() or the
-  /// deadline, without touching the connection (which may be down). Empty: nothing
+  /// deadline, without touching the connection (which may be down). What commit() has fetched comes first and at once,
+  /// whatever `max` is, and leaves a wake() that is pending for the following call. Empty: nothing
   /// by the deadline, or woken. The span lives until the next call. Throws Error{unavailable} when the
   /// connection is gone: whatever it had delivered is delivered again later; the next call reconnects.
   virtual std::span<Delivery> next(std::size_t max, Deadline deadline) = 0;
@@ -119,6 +123,11 @@ class Consumer {
   /// transaction or one pipelined round trip when `results_in` lives in the same store. Returns false, and
   /// does nothing, when it cannot (the caller then goes step by step).
   virtual bool commit(const Commit& /*commit*/, ResultBackend* /*results_in*/) { return false; }
+
+  /// How many messages the last commit() has fetched (Commit::then_fetch) that the following next() will hand out. They
+  /// are leased like any delivery, and nobody renews them until then, so they are to be taken at once. What is never
+  /// taken goes back with the consumer, uncounted.
+  virtual std::size_t fetched() const noexcept { return 0; }
 
   /// Settlements and extensions that came too late so far: the message belonged to somebody else.
   virtual std::size_t stale() const noexcept { return 0; }

@@ -5,6 +5,8 @@
 
 #include "core/uuid.hpp"
 
+#include <algorithm>
+
 namespace errand::conformance {
 
 namespace {
@@ -111,7 +113,11 @@ void late_outcome(BrokerContext& c) {
   dead.reason = "CHECK";
   const std::vector<Settlement> settlements{c.settle(held[0]), dead, c.settle(mine)};
   const std::vector<std::uint32_t> follow_ups_of{0, 2, Commit::kFree}, results_of{0, 2};
-  const bool done = late->commit({follow_ups, outcomes, settlements, follow_ups_of, results_of}, results.get());
+  c.publish(queue, "d");  // a commit that fetches as well is fenced like any other
+  const bool done = late->commit({follow_ups, outcomes, settlements, follow_ups_of, results_of, 1}, results.get());
+  const Delivery fetched = c.take_one(*late);
+  require_equal("d", body(fetched), "what is fetched is a message that was free");
+  c.ack(*late, fetched);
   if (!done) {
     c.ack(*late, mine);
     c.ack(*second, again);
@@ -153,6 +159,78 @@ void oversize_follow_up(BrokerContext& c) {
   if (said_no) throw Skipped{"this driver commits step by step"};
 }
 
+// The hint may be ignored; what it brings may neither be lost nor come twice.
+void fetches_next(BrokerContext& c) {
+  const std::string queue = c.fresh_queue();
+  auto results = c.results();
+  for (const char* text : {"a", "b", "c", "d"}) c.publish(queue, text);
+  auto consumer = c.consumer(queue);
+  const Delivery first = c.take_one(*consumer);
+  const std::vector<Settlement> settlements{c.settle(first)};
+  if (!consumer->commit({.settlements = settlements, .then_fetch = 2}, results.get())) {
+    c.ack(*consumer, first);
+    throw Skipped{"this pair commits step by step"};
+  }
+  const std::size_t ahead = consumer->fetched();
+  require(ahead == 0 || ahead == 2, "a commit fetches as many as it was asked to, or none");
+  if (ahead == 0) {
+    c.ack(*consumer, c.take(*consumer, 3));
+    throw Skipped{"commits of this driver fetch nothing"};
+  }
+  consumer->wake();
+  const auto got = consumer->next(0, c.soon());
+  require_equal(2, got.size(), "what was fetched comes first, whatever is asked for");
+  require_equal("b", body(got[0]), "what was fetched comes in its order");
+  const std::vector<Delivery> handed(got.begin(), got.end());
+  require_equal(0, consumer->fetched(), "what was fetched comes once");
+  const Deadline limit = c.soon();
+  require(consumer->next(0, limit).empty() && !limit.passed(), "a wake() that came before is not forgotten over it");
+  c.ack(*consumer, handed);
+  const Delivery last = c.take_one(*consumer);
+  require_equal("d", body(last), "nothing comes twice");
+  c.ack(*consumer, last);
+}
+
+// Only what somebody has seen may count towards a limit of deliveries.
+void fetched_for_nothing(BrokerContext& c) {
+  const std::string queue = c.fresh_queue();
+  Envelope waits = c.envelope(queue, "waits"), urgent = c.envelope(queue, "urgent");
+  (c.traits().low_is_urgent ? waits : urgent).priority = 9;
+  c.broker().publish(std::vector{waits});
+  constexpr int kTimes = 2;
+  for (int i = 0; i < kTimes; ++i) {
+    c.broker().publish(std::vector{urgent});
+    auto consumer = c.consumer(queue);
+    const Delivery first = c.take_one(*consumer);
+    require_equal("urgent", body(first), "what is urgent comes first");
+    const std::vector<Settlement> settlements{c.settle(first)};
+    if (!consumer->commit({.settlements = settlements, .then_fetch = 1}, nullptr)) c.ack(*consumer, first);
+    if (consumer->fetched() == 0) throw Skipped{"commits of this driver fetch nothing"};
+  }
+  auto consumer = c.consumer(queue);
+  const Delivery back = c.take_one(*consumer);
+  require_equal("waits", body(back), "what was fetched and never handed out goes back with its consumer, at once");
+  require_equal(2, back.deliveries, "what nobody has seen is a redelivery, once");
+  c.ack(*consumer, back);
+}
+
+// Whoever takes messages by the way has to hear of revokes as if they had been asked for.
+void fetches_and_learns(BrokerContext& c) {
+  const std::string queue = c.fresh_queue();
+  for (const char* text : {"a", "b"}) c.publish(queue, text);
+  auto consumer = c.consumer(queue);
+  const Delivery first = c.take_one(*consumer);
+  consumer->take_revoked();
+  const TaskId id = core::uuid4();
+  c.another()->revoke(std::vector{id});
+  const std::vector<Settlement> settlements{c.settle(first)};
+  if (!consumer->commit({.settlements = settlements, .then_fetch = 1}, nullptr)) c.ack(*consumer, first);
+  c.ack(*consumer, c.take_one(*consumer));
+  const auto told = consumer->take_revoked();
+  require(std::any_of(told.begin(), told.end(), [&](const RevokedTask& one) { return one.id == id; }),
+          "what was revoked before a message was taken along is known with it");
+}
+
 constexpr BrokerCheck kRows[] = {
     {"commit.together", "follow-ups, results and settlements of a batch are done in one call, or nothing is", nullptr,
      all_of_it},
@@ -160,6 +238,11 @@ constexpr BrokerCheck kRows[] = {
     {"commit.late", "a settlement in a commit that came too late is skipped and counted", nullptr, late_receipt},
     {"commit.fenced", "a holder that comes too late stores no result and sends no follow-up",
      [](const BrokerTraits& t) { return t.lease.has_value(); }, late_outcome},
+    {"commit.fetches", "what a commit has fetched comes first, in its order, and once", nullptr, fetches_next},
+    {"commit.fetches-back", "what a commit has fetched goes back, uncounted, when its consumer ends before it came",
+     [](const BrokerTraits& t) { return t.priorities; }, fetched_for_nothing},
+    {"commit.fetches-revokes", "a revoke is known with the messages that a commit has fetched after it",
+     [](const BrokerTraits& t) { return t.keeps_revokes; }, fetches_and_learns},
     {"commit.refused", "a commit that is refused leaves everything as it was",
      [](const BrokerTraits& t) { return t.max_message_bytes != 0; }, oversize_follow_up},
 };

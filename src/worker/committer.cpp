@@ -47,7 +47,7 @@ void Committer::add(CommitEntry entry) {
   entries_.push_back(std::move(entry));
 }
 
-std::vector<std::uint64_t> Committer::flush(Now now) {
+std::vector<std::uint64_t> Committer::flush(Now now, std::size_t then_fetch) {
   std::vector<std::uint64_t> done;
   if (entries_.empty() || (retry_at_ && *retry_at_ > now.steady)) return done;
   wall_ = now.wall;
@@ -61,7 +61,7 @@ std::vector<std::uint64_t> Committer::flush(Now now) {
         batch.push_back(&entries_[i]);
       }
       try {
-        in_order(batch);
+        in_order(batch, end == entries_.size() ? then_fetch : 0);
         for (std::size_t i = finished; i < end; ++i) {
           if (has_chords(entries_[i])) with_chords(entries_[i]);
         }
@@ -105,14 +105,15 @@ void Committer::gather(const std::vector<CommitEntry*>& batch) {
   }
 }
 
-void Committer::in_order(const std::vector<CommitEntry*>& batch) {
+void Committer::in_order(const std::vector<CommitEntry*>& batch, std::size_t then_fetch) {
   if (batch.empty()) return;
   gather(batch);
   ERRAND_FAILPOINT_IF(!outcomes_.empty(), "result.before");
   ERRAND_FAILPOINT_IF(has_dead(settlements_), "deadletter.before");
   ERRAND_FAILPOINT_IF(has_successor(follow_ups_), "chain.before_publish");
   ERRAND_FAILPOINT_IF(has_retry(follow_ups_), "retry.before_publish");
-  if (!consumer_.commit(Commit{follow_ups_, outcomes_, settlements_, follow_ups_of_, outcomes_of_}, results_)) {
+  if (!consumer_.commit(Commit{follow_ups_, outcomes_, settlements_, follow_ups_of_, outcomes_of_, then_fetch},
+                        results_)) {
     fence(batch);
     gather(batch);
     publish(batch);
@@ -164,7 +165,7 @@ void Committer::one_by_one(CommitEntry& entry) {
     if (has_chords(entry)) {
       with_chords(entry);
     } else {
-      in_order({&entry});
+      in_order({&entry}, 0);
     }
   } catch (const Error& error) {
     if (is_about_the_store(error)) throw;
@@ -198,7 +199,7 @@ void Committer::refused(CommitEntry& entry, const Error& error) {
     entry.settlement->reason = "COMMIT_REFUSED";
     entry.settlement->detail = error.what();
   }
-  in_order({&entry});
+  in_order({&entry}, 0);
 }
 
 }  // namespace errand::worker

@@ -38,7 +38,8 @@ class Committer {
 
   /// Tries to make everything collected safe. Returns the runs that are; what could not be stored stays and is
   /// tried again after retry_at(). Never throws for a store that is away; throws Error{bug} for broken promises.
-  std::vector<std::uint64_t> flush(Now now);
+  /// `then_fetch`: how many messages the caller would take next (Commit::then_fetch).
+  std::vector<std::uint64_t> flush(Now now, std::size_t then_fetch = 0);
 
   /// Set while a store is away: when to try again. Full jitter, up to 30 s.
   std::optional<SteadyPoint> retry_at() const noexcept { return retry_at_; }
@@ -48,7 +49,7 @@ class Committer {
   std::vector<Receipt> take_lost() { return std::exchange(lost_, {}); }
 
  private:
-  void in_order(const std::vector<CommitEntry*>& batch);
+  void in_order(const std::vector<CommitEntry*>& batch, std::size_t then_fetch);
   void publish(const std::vector<CommitEntry*>& batch);
   void one_by_one(CommitEntry& entry);
   void refused(CommitEntry& entry, const Error& error);

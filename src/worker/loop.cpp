@@ -130,6 +130,8 @@ int Loop::run() {
     carry_out();
     commit();
     lose();
+    // What the commit has fetched is the engine's before anything else happens, a stop above all.
+    const bool came_along = consumer_.fetched() > 0 && fetch();
     inbox_.handled();
     if (exit_code_) break;
     if (watchdog_at_ <= now_.steady) {
@@ -141,8 +143,7 @@ int Loop::run() {
       step(StopRequested{StopKind::warm});
       continue;  // not into a wait: nothing may come any more
     }
-    const bool came = fetch();
-    if (!came) stop_if_idle();
+    if (!came_along && !fetch()) stop_if_idle();
   }
   return *exit_code_;
 }
@@ -193,7 +194,7 @@ void Loop::commit() {
     if (tried_last_) return;
     tried_last_ = true;
   }
-  std::vector<std::uint64_t> safe = committer_.flush(now_);
+  std::vector<std::uint64_t> safe = committer_.flush(now_, wanted());
   if (!committer_.last_error().empty()) {
     log::limited(log::Level::warning, "worker.commit", committer_.last_error());
   } else if (was_away && !committer_.retry_at()) {
@@ -214,10 +215,15 @@ void Loop::lose() {
   carry_out();
 }
 
+// Nothing new while a store is away: what is held already could not be made safe.
+std::size_t Loop::wanted() const {
+  const bool blocked = committer_.retry_at().has_value() || (fetch_after_ && *fetch_after_ > now_.steady);
+  return blocked ? 0 : engine_.wanted(pool_.free_slots());
+}
+
 // Fetches what the pool would take, or just waits. True: something came.
 bool Loop::fetch() {
-  const bool blocked = committer_.retry_at().has_value() || (fetch_after_ && *fetch_after_ > now_.steady);
-  const std::size_t want = blocked ? 0 : engine_.wanted(pool_.free_slots());
+  const std::size_t want = wanted();
   try {
     ERRAND_FAILPOINT_IF(want > 0, "fetch.before");
     std::span<Delivery> deliveries = consumer_.next(want, next_wake());

@@ -89,6 +89,7 @@ class Loop {
   void commit();
   void lose();
   bool fetch();
+  std::size_t wanted() const;
   Now read_clocks() const { return {clock_.now(), clock_.steady()}; }
   Deadline next_wake() const;
   bool settled_enough() const;

@@ -92,6 +92,10 @@ RedisConsumer::~RedisConsumer() {
   try {
     ERRAND_FAILPOINT("shutdown.return_leases");
     std::vector<Settlement> back;
+    for (const Delivery& one : ahead_) {
+      const auto held = held_.find(one.receipt.id);
+      if (held != held_.end()) held->second.marks.deliveries -= 1;  // nobody has seen it
+    }
     for (auto& [tag, held] : held_) {
       held.marks.deliveries += 1;  // whoever leaves it to this has not stopped in order: the delivery counts
       back.push_back({.receipt = {tag, held.token, {}}, .kind = Settlement::Kind::requeue});
@@ -106,6 +110,8 @@ RedisConsumer::~RedisConsumer() {
 
 std::span<Delivery> RedisConsumer::next(std::size_t max, Deadline deadline) {
   deliveries_.clear();
+  bool looked = std::exchange(looked_ahead_, false);
+  if (!ahead_.empty()) return hand_out();
   if (max == 0) {
     watch_.wait_for_wake(deadline);
     return {};
@@ -123,9 +129,9 @@ std::span<Delivery> RedisConsumer::next(std::size_t max, Deadline deadline) {
       maintain();
       Deadline until = next_duty(deadline);
       if (!watch_.quiet() || due_at_ <= std::chrono::steady_clock::now()) {
-        fetch(max);
-        watch_.fruitful(!deliveries_.empty());
-        if (!deliveries_.empty()) return deliveries_;
+        if (!std::exchange(looked, false)) fetch(max);
+        if (!ahead_.empty()) return hand_out();
+        watch_.fruitful(false);
         // Something is there and does not come: others are quicker, or the key is no list. Do not spin for it.
         const bool insist = ++looks > kMostLooks;
         if (!watch_.arm(insist)) continue;
@@ -154,14 +160,24 @@ std::vector<std::string> RedisConsumer::fetch_keys() const {
   return keys;
 }
 
-void RedisConsumer::fetch(std::size_t max) {
-  Commands commands;
+std::span<Delivery> RedisConsumer::hand_out() {
+  watch_.fruitful(true);
+  deliveries_.swap(ahead_);
+  return deliveries_;
+}
+
+void RedisConsumer::append_fetch(Commands& commands, std::size_t max) const {
   commands.eval(kFetchScript, fetch_keys());
   commands.word(std::min(max, kMostAtOnce)).word(options_.owner).word(microseconds(options_.lease));
   commands.word(keys_.step_count()).word(core::uuid4() + "-");
   for (std::size_t i = 0; i < options_.queues.size(); ++i) {
     commands.word(to_json(Value(options_.queues[(rotation_ + i) % options_.queues.size()])));
   }
+}
+
+void RedisConsumer::fetch(std::size_t max) {
+  Commands commands;
+  append_fetch(commands, max);
   Reply reply;
   try {
     ERRAND_FAILPOINT("claim.before");
@@ -178,7 +194,7 @@ void RedisConsumer::fetch(std::size_t max) {
   }
   lost_connection_ = false;
   take_in(reply);
-  ERRAND_FAILPOINT_IF(!deliveries_.empty(), "claim.after");
+  ERRAND_FAILPOINT_IF(!ahead_.empty(), "claim.after");
 }
 
 void RedisConsumer::take_in(const Reply& reply) {
@@ -211,7 +227,7 @@ void RedisConsumer::take_in(const Reply& reply) {
     throw;
   }
   const std::uint64_t first = std::stoull(reply.elements[2].text);
-  deliveries_.reserve((reply.elements.size() - kHead) / kEach);
+  ahead_.reserve((reply.elements.size() - kHead) / kEach);
   for (std::size_t at = kHead; at + kEach <= reply.elements.size(); at += kEach) {
     const std::uint64_t token = first + (at - kHead) / kEach;
     const auto queue = static_cast<std::size_t>(reply.elements[at + 1].integer);
@@ -230,7 +246,7 @@ void RedisConsumer::take_in(const Reply& reply) {
     held.marks.deliveries = delivery.deliveries = std::max(marks.deliveries + 1, delivery.redelivered ? 2u : 1u);
     last_token_ = std::max(last_token_, token);
   }
-  if (!deliveries_.empty()) rotation_ = (rotation_ + 1) % options_.queues.size();
+  if (!ahead_.empty()) rotation_ = (rotation_ + 1) % options_.queues.size();
 }
 
 // By the steady clock since the server's last answer, so that a step of this machine's wall clock does not matter.
@@ -254,7 +270,7 @@ void RedisConsumer::note_skew(std::int64_t server_us) {
 
 Delivery& RedisConsumer::decode(const std::string& tag, std::uint64_t token, std::size_t queue,
                                 const std::string& bytes) {
-  Delivery& delivery = deliveries_.emplace_back();
+  Delivery& delivery = ahead_.emplace_back();
   delivery.receipt = {tag, token, options_.queues[(rotation_ + queue) % options_.queues.size()]};
   try {
     protocol::StoredMessage stored = protocol::read_envelope(bytes);
@@ -270,10 +286,12 @@ Delivery& RedisConsumer::decode(const std::string& tag, std::uint64_t token, std
   return delivery;
 }
 
+SteadyPoint RedisConsumer::next_chore() const noexcept {
+  return std::min({heartbeat_at_, sweep_at_, foreign_at_, look_at_, held_.empty() ? SteadyPoint::max() : touch_at_});
+}
+
 Deadline RedisConsumer::next_duty(Deadline deadline) const {
-  const SteadyPoint duty = std::min(
-      {heartbeat_at_, sweep_at_, foreign_at_, look_at_, due_at_, held_.empty() ? SteadyPoint::max() : touch_at_});
-  return deadline.earlier(Deadline::at(duty));
+  return deadline.earlier(Deadline::at(std::min(next_chore(), due_at_)));
 }
 
 void RedisConsumer::maintain() {

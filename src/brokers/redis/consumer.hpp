@@ -28,6 +28,7 @@ class RedisConsumer final : public Consumer {
   void extend(std::span<const Receipt> receipts, Milliseconds lease) override;
   void wake() noexcept override { watch_.wake(); }
   bool commit(const Commit& commit, ResultBackend* results_in) override;
+  std::size_t fetched() const noexcept override { return ahead_.size(); }
   std::size_t stale() const noexcept override { return stale_; }
   std::vector<Receipt> take_lost() override { return std::exchange(lost_, {}); }
   std::vector<RevokedTask> take_revoked() override { return std::exchange(revoked_, {}); }
@@ -41,10 +42,13 @@ class RedisConsumer final : public Consumer {
     bool orphaned = false;  ///< the server has lost its data, this message included: nobody else can have it
   };
   void fetch(std::size_t max);
+  void append_fetch(Commands& commands, std::size_t max) const;
   void take_in(const Reply& reply);
+  std::span<Delivery> hand_out();
   Delivery& decode(const std::string& tag, std::uint64_t token, std::size_t queue, const std::string& bytes);
   /// What has to be done from time to time; its times are in the members ending in _at_.
   void maintain();
+  SteadyPoint next_chore() const noexcept;
   Deadline next_duty(Deadline deadline) const;
   void heartbeat() { static_cast<void>(renew({}, Milliseconds{0})); }
   /// Renews the heartbeat and these leases; returns how many are not ours any more.
@@ -57,6 +61,8 @@ class RedisConsumer final : public Consumer {
   void restore(std::span<const Reply> ended);
   void restore_foreign();
   void apply(const Commit& commit, ResultBackend* store, std::string_view operation);
+  bool may_fetch_along() const noexcept;
+  std::vector<std::uint64_t> run_and_fetch(const SettleCall& call, std::string_view operation, std::size_t max);
   void add_moves(std::vector<SettleWrite>& out, std::span<const Settlement> settlements);
   std::vector<std::string> fetch_keys() const;
 
@@ -66,7 +72,9 @@ class RedisConsumer final : public Consumer {
   Connection connection_;
   Watch watch_;
   pid_t pid_;
-  std::vector<Delivery> deliveries_;
+  std::vector<Delivery> deliveries_;  // handed out by the last next()
+  std::vector<Delivery> ahead_;       // for the following one
+  bool looked_ahead_ = false;         // the last commit has fetched, too
   std::unordered_map<std::string, Held> held_;
   std::size_t rotation_ = 0;  // which queue is asked first
   std::size_t stale_ = 0;

@@ -33,7 +33,43 @@ bool RedisConsumer::commit(const Commit& commit, ResultBackend* results_in) {
   check_sizes(commit.follow_ups, transport_.max_message_bytes);
   ERRAND_FAILPOINT_DURING("result.commit_sent");
   apply(commit, results_in, "redis.commit");
+  ERRAND_FAILPOINT_IF(!ahead_.empty(), "claim.after");
   return true;
+}
+
+// Not while next() has something to do first: chores, a new connection, an answer that was lost.
+bool RedisConsumer::may_fetch_along() const noexcept {
+  return ahead_.empty() && !lost_answer_ && connection_.connected() && generation_ == connection_.generation() &&
+         next_chore() > std::chrono::steady_clock::now();
+}
+
+// Both in one round trip, and each by itself: what was fetched is ours whatever becomes of the rest.
+std::vector<std::uint64_t> RedisConsumer::run_and_fetch(const SettleCall& call, std::string_view operation,
+                                                        std::size_t max) {
+  ERRAND_FAILPOINT("claim.before");
+  Commands commands;
+  append_fetch(commands, max);
+  call.append(commands);
+  std::vector<Reply> replies;
+  try {
+    replies = connection_.call(commands, Effect::changes);
+  } catch (const Error& error) {
+    lost_answer_ = lost_answer_ || error.kind() == ErrorKind::in_doubt;
+    throw;
+  }
+  if (!replies[0].is_error()) {  // else the next fetch says why
+    try {
+      take_in(replies[0]);
+      looked_ahead_ = true;
+    } catch (const Error& error) {
+      // The outcomes are safe, and must not be told not to be.
+      lost_answer_ = true;
+      log::limited(log::Level::warning, "redis.fetch", std::string(error.what()) + "; what was taken comes again");
+    }
+  }
+  if (is_unknown_script(replies[1])) return call.run(connection_, operation);
+  require(replies[1], operation);
+  return SettleCall::late_of(replies[1]);
 }
 
 void RedisConsumer::apply(const Commit& commit, ResultBackend* store, std::string_view operation) {
@@ -82,7 +118,11 @@ void RedisConsumer::apply(const Commit& commit, ResultBackend* store, std::strin
       call.results.push_back({user->result_key(result.id), protocol::encode_result(result), result.token, *token});
     }
   }
-  for (const std::uint64_t token : call.run(connection_, operation)) late.insert(token);
+  const bool along = commit.then_fetch > 0 && call.is_one_call() && may_fetch_along();
+  for (const std::uint64_t token :
+       along ? run_and_fetch(call, operation, commit.then_fetch) : call.run(connection_, operation)) {
+    late.insert(token);
+  }
   for (const Settlement& settlement : commit.settlements) {
     const auto held = held_.find(settlement.receipt.id);
     if (held != held_.end() && held->second.token == settlement.receipt.token) held_.erase(held);

@@ -42,12 +42,24 @@ SqliteConsumer::SqliteConsumer(std::string path, ConsumeOptions options, const T
   owner(store_.database());
 }
 
+// Messages that a transaction has taken, which is not committed yet.
+struct SqliteConsumer::Claimed {
+  std::vector<Delivery> deliveries;
+  std::vector<std::string> metas;  // beside them, still to be decoded
+};
+
 // What was handed out and not settled goes back: whoever comes next takes it at once.
 SqliteConsumer::~SqliteConsumer() {
   try {
     ERRAND_FAILPOINT("shutdown.return_leases");
     Database& database = store_.database();
     Transaction transaction(database);
+    for (const Delivery& one : ahead_) {  // nobody has seen it, so that this delivery does not count
+      database.query("UPDATE lease SET deliveries = max(1, deliveries - 1) WHERE message = ? AND token = ?")
+          .bind(number_of(one.receipt.id))
+          .bind(static_cast<std::int64_t>(one.receipt.token))
+          .run();
+    }
     database
         .query(
             "INSERT INTO ready (queue, urgency, message, deliveries) SELECT m.queue, m.urgency, m.id, l.deliveries "
@@ -78,6 +90,8 @@ std::int64_t SqliteConsumer::owner(Database& database) {
 
 std::span<Delivery> SqliteConsumer::next(std::size_t max, Deadline deadline) {
   deliveries_.clear();
+  deliveries_.swap(ahead_);
+  if (!deliveries_.empty()) return deliveries_;
   if (max == 0) {
     waiter_.wait_for_wake(deadline);
     waiter_.take_wake();
@@ -88,6 +102,7 @@ std::span<Delivery> SqliteConsumer::next(std::size_t max, Deadline deadline) {
     Database& database = store_.database();
     const SteadyPoint now = std::chrono::steady_clock::now();
     if (something_waits(database) || (rescue_at_ <= now && rescue_waits(database))) claim(max);
+    deliveries_.swap(ahead_);
     if (!deliveries_.empty() || waiter_.take_wake() || deadline.passed()) return deliveries_;
     Deadline until = deadline.earlier(Deadline::at(rescue_at_));
     if (const auto due = next_due(database)) {
@@ -144,42 +159,59 @@ std::optional<std::int64_t> SqliteConsumer::next_due(Database& database) {
 
 void SqliteConsumer::claim(std::size_t max) {
   Database& database = store_.database();
-  std::vector<std::string> metas;
   ERRAND_FAILPOINT("claim.before");
+  Transaction transaction(database);
+  Claimed claimed = claim_within(database, max);
+  transaction.commit();
+  take_in(std::move(claimed));
+}
+
+SqliteConsumer::Claimed SqliteConsumer::claim_within(Database& database, std::size_t max) {
+  Claimed claimed;
+  const std::int64_t now = now_us();
+  promote_parked(database, now);
+  if (const SteadyPoint steady = std::chrono::steady_clock::now(); rescue_at_ <= steady) {
+    rescue(database);
+    rescue_at_ = steady + kRescueEvery;
+  }
+  // One token for the whole batch: what counts is that a later delivery of a message has a higher one.
+  std::int64_t token = 1;
   {
-    Transaction transaction(database);
-    const std::int64_t now = now_us();
-    promote_parked(database, now);
-    if (const SteadyPoint steady = std::chrono::steady_clock::now(); rescue_at_ <= steady) {
-      rescue(database);
-      rescue_at_ = steady + kRescueEvery;
-    }
-    // One token for the whole batch: what counts is that a later delivery of a message has a higher one.
-    std::int64_t token = 1;
-    {
-      Query query = database.query("SELECT value FROM counter WHERE name = 'token'");
-      if (query.step()) token = query.integer(0) + 1;
-    }
-    std::size_t bytes = 0;
-    for (std::size_t i = 0; i < options_.queues.size() && deliveries_.size() < max && bytes < kMostBatchBytes; ++i) {
-      bytes += claim_from(database, (rotation_ + i) % options_.queues.size(), max, token, metas);
-    }
-    rotation_ = (rotation_ + 1) % options_.queues.size();
-    learn_revoked(database, now);
-    if (!deliveries_.empty()) database.query("UPDATE counter SET value = ? WHERE name = 'token'").bind(token).run();
-    ERRAND_FAILPOINT_IF(!deliveries_.empty(), "fetch.after_pop");
-    transaction.commit();
+    Query query = database.query("SELECT value FROM counter WHERE name = 'token'");
+    if (query.step()) token = query.integer(0) + 1;
   }
-  ERRAND_FAILPOINT_IF(!deliveries_.empty(), "claim.after");
-  // Read when the write lock is free again.
-  for (std::size_t i = 0; i < deliveries_.size(); ++i) {
-    if (!decode(deliveries_[i], metas[i])) deliveries_[i].raw = metas[i] + "\n" + deliveries_[i].message.body;
+  std::size_t bytes = 0;
+  for (std::size_t i = 0; i < options_.queues.size() && claimed.deliveries.size() < max && bytes < kMostBatchBytes;
+       ++i) {
+    bytes += claim_from(database, (rotation_ + i) % options_.queues.size(), max, token, claimed);
   }
+  learn_revoked(database, now);
+  if (!claimed.deliveries.empty()) {
+    database.query("UPDATE counter SET value = ? WHERE name = 'token'").bind(token).run();
+  }
+  ERRAND_FAILPOINT_IF(!claimed.deliveries.empty(), "fetch.after_pop");
+  return claimed;
+}
+
+// After the commit, so that the write lock is free again while messages are decoded.
+void SqliteConsumer::take_in(Claimed claimed) {
+  rotation_ = (rotation_ + 1) % options_.queues.size();
+  for (std::size_t i = 0; i < claimed.deliveries.size(); ++i) {
+    Delivery& delivery = claimed.deliveries[i];
+    try {
+      decode_meta(claimed.metas[i], delivery.message, delivery.route);
+    } catch (const Error& error) {
+      delivery.defect = error.what();
+      delivery.raw = claimed.metas[i] + "\n" + delivery.message.body;
+    }
+  }
+  ahead_ = std::move(claimed.deliveries);
+  ERRAND_FAILPOINT_IF(!ahead_.empty(), "claim.after");
 }
 
 // Takes from the front of one queue. What is taken is a range of the index, so the entries move in one statement.
 std::size_t SqliteConsumer::claim_from(Database& database, std::size_t index, std::size_t max, std::int64_t token,
-                                       std::vector<std::string>& metas) {
+                                       Claimed& into) {
   const std::int64_t queue = queue_number(database, index);
   std::size_t bytes = 0;
   std::int64_t urgency = -1;
@@ -189,18 +221,18 @@ std::size_t SqliteConsumer::claim_from(Database& database, std::size_t index, st
         "SELECT r.urgency, r.message, r.deliveries, m.meta, m.body, m.life FROM ready r CROSS JOIN message m ON m.id = "
         "r.message"
         " WHERE r.queue = ? ORDER BY r.urgency, r.message LIMIT ?");
-    query.bind(queue).bind(static_cast<std::int64_t>(max - deliveries_.size()));
+    query.bind(queue).bind(static_cast<std::int64_t>(max - into.deliveries.size()));
     while (bytes < kMostBatchBytes && query.step()) {
       urgency = query.integer(0);
       message = query.integer(1);
-      Delivery& delivery = deliveries_.emplace_back();
+      Delivery& delivery = into.deliveries.emplace_back();
       delivery.receipt = {std::to_string(message), static_cast<std::uint64_t>(token), options_.queues[index]};
       delivery.deliveries = static_cast<std::uint32_t>(query.integer(2)) + 1;
       delivery.redelivered = delivery.deliveries > 1;
       delivery.life_token = static_cast<std::uint64_t>(query.integer(5));
-      metas.push_back(query.text(3));
+      into.metas.push_back(query.text(3));
       delivery.message.body = query.blob(4);
-      bytes += metas.back().size() + delivery.message.body.size();
+      bytes += into.metas.back().size() + delivery.message.body.size();
     }
   }
   if (urgency < 0) return 0;
@@ -240,16 +272,6 @@ void SqliteConsumer::learn_revoked(Database& database, std::int64_t now) {
     if (left > Milliseconds{0}) revoked_.push_back({query.text(0), left});
   }
   revoked_seen_ = newest;
-}
-
-bool SqliteConsumer::decode(Delivery& delivery, std::string_view meta) {
-  try {
-    decode_meta(meta, delivery.message, delivery.route);
-    return true;
-  } catch (const Error& error) {
-    delivery.defect = error.what();
-    return false;
-  }
 }
 
 void SqliteConsumer::promote_parked(Database& database, std::int64_t now) {
@@ -416,8 +438,11 @@ bool SqliteConsumer::commit(const Commit& commit, ResultBackend* results_in) {
       write_results(database, in_time(commit.results, commit.results_of, late));
     }
     if (!commit.results.empty()) sweep_.run(database, user->result_expires());
+    const bool along = commit.then_fetch > 0 && ahead_.empty();
+    Claimed claimed = along ? claim_within(database, commit.then_fetch) : Claimed{};
     transaction.commit();
     count_late(commit.settlements, late);
+    if (along) take_in(std::move(claimed));
   }
   ERRAND_FAILPOINT("result.commit_sent");
   if (!commit.results.empty()) store_.announce(News::result);

@@ -22,14 +22,17 @@ class SqliteConsumer final : public Consumer {
   void extend(std::span<const Receipt> receipts, Milliseconds lease) override;
   void wake() noexcept override { waiter_.wake(); }
   bool commit(const Commit& commit, ResultBackend* results_in) override;
+  std::size_t fetched() const noexcept override { return ahead_.size(); }
   std::size_t stale() const noexcept override { return stale_; }
   std::vector<Receipt> take_lost() override { return std::exchange(lost_, {}); }
   std::vector<RevokedTask> take_revoked() override { return std::exchange(revoked_, {}); }
 
  private:
+  struct Claimed;
   void claim(std::size_t max);
-  std::size_t claim_from(Database& database, std::size_t index, std::size_t max, std::int64_t token,
-                         std::vector<std::string>& metas);
+  Claimed claim_within(Database& database, std::size_t max);
+  std::size_t claim_from(Database& database, std::size_t index, std::size_t max, std::int64_t token, Claimed& into);
+  void take_in(Claimed claimed);
   std::int64_t queue_number(Database& database, std::size_t index);
   std::int64_t owner(Database& database);
   bool something_waits(Database& database);
@@ -43,14 +46,14 @@ class SqliteConsumer final : public Consumer {
   void count_late(std::span<const Settlement> settlements, std::span<const std::uint32_t> late);
   void promote_parked(Database& database, std::int64_t now);
   void rescue(Database& database);
-  bool decode(Delivery& delivery, std::string_view meta);
 
   Store store_;
   ConsumeOptions options_;
   std::size_t max_message_bytes_;
   std::size_t max_dead_letters_;
   Waiter waiter_;
-  std::vector<Delivery> deliveries_;
+  std::vector<Delivery> deliveries_;  // handed out by the last next()
+  std::vector<Delivery> ahead_;       // claimed for the following one
   std::int64_t owner_ = 0;
   std::size_t rotation_ = 0;  // which queue is asked first
   SteadyPoint rescue_at_{};

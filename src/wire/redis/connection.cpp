@@ -226,8 +226,7 @@ Reply Connection::call(std::initializer_list<std::string_view> words, Effect eff
 
 Reply Connection::eval(const Script& script, Commands& commands, std::string_view operation, Effect effect) {
   Reply reply = std::move(call(commands, effect).front());
-  if (reply.is_error() && reply.text.starts_with("NOSCRIPT")) {
-    // First use, or the server was restarted. Nothing was done, so the call may be repeated.
+  if (is_unknown_script(reply)) {
     call({"SCRIPT", "LOAD", script.source});
     reply = std::move(call(commands, effect).front());
   }

@@ -36,6 +36,11 @@ struct ConnectionOptions {
 /// broken connection is made anew once; otherwise it is Error{in_doubt}.
 enum class Effect { repeatable, changes };
 
+/// The server does not know the script that was called by its digest: first use, or it was restarted. Nothing was done.
+inline bool is_unknown_script(const Reply& reply) noexcept {
+  return reply.is_error() && reply.text.starts_with("NOSCRIPT");
+}
+
 /// Used by one thread. Connects on first use and again after it broke; in a forked child it makes its own connection
 /// and leaves the parent's alone.
 class Connection {

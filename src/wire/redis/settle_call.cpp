@@ -22,16 +22,14 @@ void append(Commands& commands, const Write& write) {
 }
 
 // One call of the script with parts of the batch. `guards`: receipts that are looked at and not settled.
-std::vector<std::uint64_t> run_part(Connection& connection, std::string_view operation, const SettleCall& all,
-                                    std::span<const SettleWrite* const> guards,
-                                    std::span<const FollowUpWrite> follow_ups, std::span<const ResultWrite> results,
-                                    std::span<const SettleWrite> settlements) {
+void append_part(Commands& commands, const SettleCall& all, std::span<const SettleWrite* const> guards,
+                 std::span<const FollowUpWrite> follow_ups, std::span<const ResultWrite> results,
+                 std::span<const SettleWrite> settlements) {
   std::vector<std::string> keys;
   if (!settlements.empty() || !guards.empty()) {
     keys = {all.keys.unacked,     all.keys.unacked_index, all.keys.leases,
             all.keys.lease_index, all.keys.held,          all.keys.epoch};
   }
-  Commands commands;
   commands.eval(kSettleScript, keys).word(all.owner).word(all.seconds_to_live).word(all.epoch);
   commands.word(guards.size());
   for (const SettleWrite* one : guards) commands.word(one->tag).word(one->token);
@@ -56,12 +54,16 @@ std::vector<std::uint64_t> run_part(Connection& connection, std::string_view ope
   for (const ResultWrite& result : results) {
     commands.word(result.key).word(result.json + fence_of(result.token)).word(result.receipt);
   }
+}
+
+std::vector<std::uint64_t> run_part(Connection& connection, std::string_view operation, const SettleCall& all,
+                                    std::span<const SettleWrite* const> guards,
+                                    std::span<const FollowUpWrite> follow_ups, std::span<const ResultWrite> results,
+                                    std::span<const SettleWrite> settlements) {
+  Commands commands;
+  append_part(commands, all, guards, follow_ups, results, settlements);
   const Effect effect = follow_ups.empty() && settlements.empty() ? Effect::repeatable : Effect::changes;
-  std::vector<std::uint64_t> late;
-  for (const Reply& token : connection.eval(kSettleScript, commands, operation, effect).elements) {
-    late.push_back(std::stoull(token.text));
-  }
-  return late;
+  return SettleCall::late_of(connection.eval(kSettleScript, commands, operation, effect));
 }
 
 template <class T, class F>
@@ -85,11 +87,23 @@ std::vector<const SettleWrite*> guards_of(std::span<const T> piece, const std::v
 
 }  // namespace
 
-std::vector<std::uint64_t> SettleCall::run(Connection& connection, std::string_view operation) {
-  if (std::max({follow_ups.size(), results.size(), settlements.size()}) <= kMostAtOnce) {
-    if (follow_ups.empty() && results.empty() && settlements.empty()) return {};
-    return run_part(connection, operation, *this, {}, follow_ups, results, settlements);
-  }
+bool SettleCall::is_one_call() const noexcept {
+  const std::size_t most = std::max({follow_ups.size(), results.size(), settlements.size()});
+  return most > 0 && most <= kMostAtOnce;
+}
+
+void SettleCall::append(Commands& commands) const {
+  append_part(commands, *this, {}, follow_ups, results, settlements);
+}
+
+std::vector<std::uint64_t> SettleCall::late_of(const Reply& reply) {
+  std::vector<std::uint64_t> late;
+  for (const Reply& token : reply.elements) late.push_back(std::stoull(token.text));
+  return late;
+}
+
+std::vector<std::uint64_t> SettleCall::run(Connection& connection, std::string_view operation) const {
+  if (is_one_call()) return run_part(connection, operation, *this, {}, follow_ups, results, settlements);
   std::vector<std::uint64_t> late;
   in_pieces<FollowUpWrite>(follow_ups, [&](auto part) {
     run_part(connection, operation, *this, guards_of(part, settlements), part, {}, {});

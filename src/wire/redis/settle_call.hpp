@@ -59,7 +59,13 @@ struct SettleCall {
   std::vector<SettleWrite> settlements;
 
   /// Sends it. Returns the tokens of the settlements that were not ours any more.
-  std::vector<std::uint64_t> run(Connection& connection, std::string_view operation);
+  std::vector<std::uint64_t> run(Connection& connection, std::string_view operation) const;
+
+  /// It is not empty and small enough for one call of the script, which append() adds to others of one round trip.
+  bool is_one_call() const noexcept;
+  void append(Commands& commands) const;
+  /// What the answer to that call says, as run() does.
+  static std::vector<std::uint64_t> late_of(const Reply& reply);
 };
 
 /// A delivery's token as 32 blanks that follow a record's JSON: readers of JSON skip them, and a writer with an older
