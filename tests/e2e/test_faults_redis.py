@@ -230,7 +230,7 @@ def test_F048_resets_again_and_again_of_every_kind_of_connection_stop_neither_qu
 def test_F052_a_start_without_rights_exits_78_and_names_command_and_key(server, native):
     client = server.client
     for user, rules, named in [("poor", ["-lpush"], "lpush"), ("poorer", ["-evalsha", "-eval"], "evalsha"),
-                               ("blind", ["resetkeys", "~other*"], "access one of the keys"), ("mute", ["-zadd"], "zadd")]:
+                               ("blind", ["resetkeys", "~other*"], "permissions to access"), ("mute", ["-zadd"], "zadd")]:
         client.execute_command("ACL", "SETUSER", user, "on", ">secret", "~*", "&*", "+@all", *rules)
         url = f"redis://{user}:secret@127.0.0.1:{server.port}/0"
         refused = native.run("worker", "-b", url, "-Q", "native")
