@@ -118,9 +118,10 @@ int Loop::run() {
   if (systemd_.watchdog()) watchdog_at_ = clock_.steady();
   if (!broker_.traits().durable) declare_at_ = clock_.steady() + kDeclareEvery;
   while (!exit_code_) {
+    inbox_.drain(inputs_);
+    // After the drain: what is told has ended by now, and a retry is never due before its wait is over.
     now_ = read_clocks();
     now_.wall += consumer_.clock_ahead();
-    inbox_.drain(inputs_);
     for (Input& input : inputs_) {
       ERRAND_FAILPOINT_IF(std::holds_alternative<StopRequested>(input), "shutdown.begin");
       step(std::move(input));

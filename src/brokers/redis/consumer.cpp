@@ -166,7 +166,8 @@ std::span<Delivery> RedisConsumer::hand_out() {
   return deliveries_;
 }
 
-void RedisConsumer::append_fetch(Commands& commands, std::size_t max) const {
+void RedisConsumer::append_fetch(Commands& commands, std::size_t max) {
+  asked_at_ = std::chrono::steady_clock::now();
   commands.eval(kFetchScript, fetch_keys());
   commands.word(std::min(max, kMostAtOnce)).word(options_.owner).word(microseconds(options_.lease));
   commands.word(keys_.step_count()).word(core::uuid4() + "-");
@@ -205,8 +206,7 @@ void RedisConsumer::take_in(const Reply& reply) {
   }
   const std::int64_t now_us = std::stoll(reply.elements[0].text);
   note_skew(now_us);
-  server_us_ = now_us;
-  server_seen_at_ = std::chrono::steady_clock::now();
+  server_clock_.heard(now_us, asked_at_, std::chrono::steady_clock::now());
   due_at_ = SteadyPoint::max();
   if (const std::string& due = reply.elements[1].text; !due.empty()) {
     const std::int64_t left =
@@ -249,11 +249,11 @@ void RedisConsumer::take_in(const Reply& reply) {
   if (!ahead_.empty()) rotation_ = (rotation_ + 1) % options_.queues.size();
 }
 
-// By the steady clock since the server's last answer, so that a step of this machine's wall clock does not matter.
+// By the steady clock and what the server said, so that a step of this machine's wall clock does not matter.
 Microseconds RedisConsumer::clock_ahead() const noexcept {
-  if (server_us_ == 0) return Microseconds{0};
-  const auto since = std::chrono::duration_cast<Microseconds>(std::chrono::steady_clock::now() - server_seen_at_);
-  return Microseconds{server_us_} + since -
+  if (!server_clock_.known()) return Microseconds{0};
+  const std::int64_t there = server_clock_.now_us(std::chrono::steady_clock::now());
+  return Microseconds{there} -
          std::chrono::duration_cast<Microseconds>(std::chrono::system_clock::now().time_since_epoch());
 }
 

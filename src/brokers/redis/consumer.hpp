@@ -3,6 +3,7 @@
 
 #include "brokers/redis/keys.hpp"
 #include "brokers/redis/marks.hpp"
+#include "brokers/redis/server_clock.hpp"
 #include "brokers/redis/watch.hpp"
 
 #include <errand/broker.hpp>
@@ -42,7 +43,7 @@ class RedisConsumer final : public Consumer {
     bool orphaned = false;  ///< the server has lost its data, this message included: nobody else can have it
   };
   void fetch(std::size_t max);
-  void append_fetch(Commands& commands, std::size_t max) const;
+  void append_fetch(Commands& commands, std::size_t max);
   void take_in(const Reply& reply);
   std::span<Delivery> hand_out();
   Delivery& decode(const std::string& tag, std::uint64_t token, std::size_t queue, const std::string& bytes);
@@ -87,8 +88,8 @@ class RedisConsumer final : public Consumer {
   std::string epoch_;                        // of the server's data
   std::uint64_t generation_ = 0;             // of the connection that the epoch was asked on
   SteadyPoint due_at_ = SteadyPoint::max();  // the earliest parked message
-  std::int64_t server_us_ = 0;               // the server's clock,
-  SteadyPoint server_seen_at_{};             // when it said so
+  ServerClock server_clock_;
+  SteadyPoint asked_at_{};  // when the last fetch left
   SteadyPoint heartbeat_at_{}, touch_at_{}, sweep_at_{}, foreign_at_{}, look_at_{};
 };
 

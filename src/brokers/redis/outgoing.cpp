@@ -75,7 +75,7 @@ std::vector<std::string> bound_queues(const Route& route, std::span<const Reply>
 }
 
 std::vector<Write> writes_of(std::span<const Envelope> envelopes, const Keys& keys, Connection& connection,
-                             std::vector<std::size_t>* of) {
+                             std::vector<std::size_t>* of, Microseconds doubt) {
   std::vector<Write> writes;
   writes.reserve(envelopes.size());
   const auto bindings = ask_bindings(envelopes, keys, connection);
@@ -101,7 +101,7 @@ std::vector<Write> writes_of(std::span<const Envelope> envelopes, const Keys& ke
       std::string list = keys.list(queue, envelope.priority);
       std::string bytes = protocol::encode_envelope(envelope, tag);
       if (envelope.not_before) {
-        writes.push_back(parked_write(keys, queue, list, tag, bytes, *envelope.not_before));
+        writes.push_back(parked_write(keys, queue, list, tag, bytes, *envelope.not_before + doubt));
       } else {
         writes.push_back({Write::Kind::push_back, std::move(list), "", std::move(bytes)});
       }

@@ -104,7 +104,7 @@ void RedisConsumer::apply(const Commit& commit, ResultBackend* store, std::strin
     return orphaned(receipt) ? 0 : receipt.token;
   };
   std::vector<std::size_t> place;
-  std::vector<Write> writes = writes_of(commit.follow_ups, keys_, connection_, &place);
+  std::vector<Write> writes = writes_of(commit.follow_ups, keys_, connection_, &place, server_clock_.doubt());
   for (std::size_t i = 0; i < writes.size(); ++i) {
     if (const auto token = belongs(commit.follow_ups_of, place[i]))
       call.follow_ups.push_back({std::move(writes[i]), *token});
@@ -184,7 +184,8 @@ void RedisConsumer::add_moves(std::vector<SettleWrite>& out, std::span<const Set
       case Settlement::Kind::park:
         // The envelope has the marks of the delivery before: one that was not begun does not count.
         write.writes.push_back(parked_write(keys_, queue, list, std::to_string(one.receipt.token),
-                                            one.begun ? with_marks(envelope, marks) : envelope, one.not_before));
+                                            one.begun ? with_marks(envelope, marks) : envelope,
+                                            one.not_before + server_clock_.doubt()));
         break;
       case Settlement::Kind::dead_letter: {
         if (full(queue)) {

@@ -22,6 +22,7 @@ TEST_CASE("a slow answer does not set the server's clock back, a fast one sets i
   CHECK(clock.now_us(at(10'000)) == kDay + 5'000);
   clock.heard(kDay + 20'000, at(19'900), at(20'050));
   CHECK(clock.now_us(at(30'000)) == kDay + 29'950);
+  CHECK(clock.doubt() == Microseconds{60});  // asked at 90 in the first, 50 late in the second
   clock.heard(kDay + 40'000, at(39'000), at(240'000));  // 200 ms later: says nothing new
   CHECK(clock.now_us(at(250'000)) == kDay + 249'950);
 }
@@ -45,6 +46,7 @@ TEST_CASE("a clock that runs slower than ours is followed down") {
     const std::int64_t server = kDay + t - t / 10'000;  // 100 ppm slow
     clock.heard(server, at(t - 50), at(t + 50));
     CHECK(clock.now_us(at(t)) <= server);
-    CHECK(clock.now_us(at(t)) >= server - 100);
+    CHECK(clock.now_us(at(t)) + clock.doubt().count() >= server);
+    CHECK(clock.doubt() <= Microseconds{100});
   }
 }

@@ -7,6 +7,8 @@
 #include <doctest/doctest.h>
 
 #include <deque>
+#include <functional>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -38,6 +40,7 @@ class HintedConsumer final : public Consumer {
       told += one_of_them.receipt.id + " ";
       held_ -= 1;
     }
+    for (const Envelope& next : commit.follow_ups) due = next.not_before;
     take(commit.then_fetch);
     return true;
   }
@@ -56,6 +59,7 @@ class HintedConsumer final : public Consumer {
   }
 
   std::string told;
+  std::optional<TimePoint> due;  // of the last follow-up
   std::vector<RevokedTask> revoked;  // known with the first one's message
 
  private:
@@ -96,17 +100,62 @@ class InstantPool final : public Pool {
   PoolSink* sink_ = nullptr;
 };
 
+// Ends the task when it is told to, as a failed attempt that is to run again.
+class RetryingPool final : public Pool {
+ public:
+  std::string_view name() const noexcept override { return "retrying"; }
+  void start(const Registry&, PoolSink& sink) override { sink_ = &sink; }
+  std::size_t free_slots() const noexcept override { return 1; }
+  void run(std::span<Execution> executions) override { running_ = executions[0].run; }
+  void cancel(std::uint64_t, Cancel, std::string_view) override {}
+  std::vector<std::uint64_t> reclaim() override { return {}; }
+  void stop(Deadline) override {}
+  std::vector<int> processes() const override { return {}; }
+
+  bool end(Milliseconds wait) {
+    if (running_ == 0) return false;
+    Outcome outcome;
+    outcome.run = std::exchange(running_, 0);
+    outcome.kind = Outcome::Kind::retry;
+    outcome.wait = wait;
+    sink_->finished(std::move(outcome));
+    return true;
+  }
+
+ private:
+  PoolSink* sink_ = nullptr;
+  std::uint64_t running_ = 0;
+};
+
+// Its reader is held up after every reading, and things happen meanwhile.
+class SlowReadClock final : public Clock {
+ public:
+  TimePoint now() const override {
+    const TimePoint read = now_;
+    now_ += 5ms;
+    if (meanwhile) meanwhile(now_);
+    return read;
+  }
+  SteadyPoint steady() const override { return SteadyPoint{now_.time_since_epoch()}; }
+
+  std::function<void(TimePoint)> meanwhile;
+
+ private:
+  mutable TimePoint now_{1'000'000s};
+};
+
 struct Rig {
-  int run(std::size_t stop_after) {
+  int run(std::size_t stop_after) { return run(stop_after, pool, SystemClock()); }
+
+  int run(std::size_t stop_after, Pool& with, const Clock& clock) {
     registry.add(one, [] { return std::int64_t{1}; });
     const std::unique_ptr<Broker> broker = open_broker("memory://loop-test");
     Inbox inbox;
     InboxSink sink(inbox);
-    pool.start(registry, sink);
+    with.start(registry, sink);
     Engine engine(EngineOptions{.has_results = false}, registry);
     const Systemd systemd;
-    const SystemClock clock;
-    Loop loop({.stop_after = stop_after, .queues = {"q"}}, engine, *broker, consumer, nullptr, pool, inbox, systemd,
+    Loop loop({.stop_after = stop_after, .queues = {"q"}}, engine, *broker, consumer, nullptr, with, inbox, systemd,
               clock);
     return loop.run();
   }
@@ -140,4 +189,19 @@ TEST_CASE("a task that comes along with a commit does not run when it was revoke
   rig.consumer.revoked = {{"b", 60s}};
   CHECK(rig.run(2) == 0);
   CHECK(rig.pool.ran == "a ");
+}
+
+TEST_CASE("a retry is never due before its wait is over, also when the task ends while the loop reads the clock") {
+  Rig rig;
+  rig.consumer.add("a");
+  RetryingPool pool;
+  SlowReadClock clock;
+  std::optional<TimePoint> ended;
+  clock.meanwhile = [&](TimePoint now) {
+    if (pool.end(30ms)) ended = now;
+  };
+  CHECK(rig.run(1, pool, clock) == 0);
+  REQUIRE(ended);
+  REQUIRE(rig.consumer.due);
+  CHECK(*rig.consumer.due >= *ended + 30ms);
 }
