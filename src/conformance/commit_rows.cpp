@@ -231,6 +231,29 @@ void fetches_and_learns(BrokerContext& c) {
           "what was revoked before a message was taken along is known with it");
 }
 
+// Far more than a busy machine needs, and less than any look from time to time.
+constexpr std::chrono::seconds kDueWithin{5};
+
+// The look by the way may have been before the commit's own messages were there.
+void fetches_before_it_sends(BrokerContext& c) {
+  const std::string queue = c.fresh_queue();
+  c.publish(queue, "a");
+  auto consumer = c.consumer(queue);
+  const Delivery first = c.take_one(*consumer);
+  std::vector<Envelope> follow_ups{c.envelope(queue, "later")};
+  follow_ups[0].not_before = BrokerContext::wall() + c.kAWhile;
+  const std::vector<Settlement> settlements{c.settle(first)};
+  if (!consumer->commit({.follow_ups = follow_ups, .settlements = settlements, .then_fetch = 1}, nullptr)) {
+    c.ack(*consumer, first);
+    throw Skipped{"this driver commits step by step"};
+  }
+  const auto begin = std::chrono::steady_clock::now();
+  const Delivery later = c.take_one(*consumer);
+  require_equal("later", body(later), "what a commit has parked comes");
+  require(std::chrono::steady_clock::now() - begin < kDueWithin, "what a commit has parked comes when it is due");
+  c.ack(*consumer, later);
+}
+
 constexpr BrokerCheck kRows[] = {
     {"commit.together", "follow-ups, results and settlements of a batch are done in one call, or nothing is", nullptr,
      all_of_it},
@@ -239,6 +262,8 @@ constexpr BrokerCheck kRows[] = {
     {"commit.fenced", "a holder that comes too late stores no result and sends no follow-up",
      [](const BrokerTraits& t) { return t.lease.has_value(); }, late_outcome},
     {"commit.fetches", "what a commit has fetched comes first, in its order, and once", nullptr, fetches_next},
+    {"commit.fetches-first", "a commit that fetches does not overlook what it parks itself",
+     [](const BrokerTraits& t) { return t.parks; }, fetches_before_it_sends},
     {"commit.fetches-back", "what a commit has fetched goes back, uncounted, when its consumer ends before it came",
      [](const BrokerTraits& t) { return t.priorities; }, fetched_for_nothing},
     {"commit.fetches-revokes", "a revoke is known with the messages that a commit has fetched after it",

@@ -60,7 +60,8 @@ std::vector<std::uint64_t> RedisConsumer::run_and_fetch(const SettleCall& call, 
   if (!replies[0].is_error()) {  // else the next fetch says why
     try {
       take_in(replies[0]);
-      looked_ahead_ = true;
+      // What the call itself puts on a list or parks came after this look.
+      looked_ahead_ = call.only_ends();
     } catch (const Error& error) {
       // The outcomes are safe, and must not be told not to be.
       lost_answer_ = true;

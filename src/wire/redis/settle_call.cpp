@@ -92,6 +92,11 @@ bool SettleCall::is_one_call() const noexcept {
   return most > 0 && most <= kMostAtOnce;
 }
 
+bool SettleCall::only_ends() const noexcept {
+  return follow_ups.empty() && std::all_of(settlements.begin(), settlements.end(),
+                                           [](const SettleWrite& one) { return one.writes.empty(); });
+}
+
 void SettleCall::append(Commands& commands) const {
   append_part(commands, *this, {}, follow_ups, results, settlements);
 }

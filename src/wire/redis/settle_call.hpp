@@ -64,6 +64,8 @@ struct SettleCall {
   /// It is not empty and small enough for one call of the script, which append() adds to others of one round trip.
   bool is_one_call() const noexcept;
   void append(Commands& commands) const;
+  /// It sends nothing and moves nothing.
+  bool only_ends() const noexcept;
   /// What the answer to that call says, as run() does.
   static std::vector<std::uint64_t> late_of(const Reply& reply);
 };
