@@ -8,6 +8,7 @@
 #include "cli/help.hpp"
 #include "cli/start.hpp"
 #include "config/file.hpp"
+#include "core/failpoint.hpp"
 #include "core/log.hpp"
 #include "core/text.hpp"
 
@@ -90,7 +91,19 @@ config::Sources sources_of(const cli::Arguments& args) {
   return sources;
 }
 
+// A misspelt fail point is a wrong setting like any other of the environment.
+void arm_failpoints() {
+#ifdef ERRAND_FAILPOINTS
+  try {
+    ERRAND_ARM_FAILPOINTS();
+  } catch (const Error& error) {
+    throw config::ConfigError({config::Problem{"environment", error.what()}});
+  }
+#endif
+}
+
 int run(const cli::Arguments& args, Registry& registry) {
+  arm_failpoints();
   const cli::Command& command = *args.command;
   const config::Sources sources = command.with_config
                                       ? sources_of(args)

@@ -35,7 +35,7 @@ def start(tmp_path, text):
 def test_a_misspelt_fail_point_is_refused_at_the_start_and_names_the_valid_ones(tmp_path, text, words):
     done = subprocess.run([str(PROGRAM), "errand", "worker", "-b", f"sqlite:///{tmp_path}/errand.db"], cwd=tmp_path,
                           env=environment(tmp_path, text), capture_output=True, text=True, timeout=30)
-    assert done.returncode == 2
+    assert done.returncode == 78
     for word in ["ERRAND_FAILPOINT", *words]:
         assert word in done.stderr, done.stderr
 
