@@ -4,6 +4,7 @@
 #include "core/iso8601.hpp"
 #include "core/text.hpp"
 #include "tasks/limit_text.hpp"
+#include "value/or_null.hpp"
 
 #include <errand/context.hpp>
 #include <errand/error.hpp>
@@ -51,7 +52,6 @@ TaskSchema schema_of(const config::TaskSection& section) {
   return schema;
 }
 
-Value text_or_null(const std::string& text) { return text.empty() ? Value() : Value(text); }
 Value time_or_null(const std::optional<TimePoint>& time) { return time ? Value(core::format_iso8601(*time)) : Value(); }
 
 std::string signal_name(int signal) {

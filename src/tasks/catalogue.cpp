@@ -1,6 +1,7 @@
 #include <errand/catalogue.hpp>
 
 #include "tasks/json_schema.hpp"
+#include "value/or_null.hpp"
 
 #include <algorithm>
 #include <cstdint>
@@ -20,8 +21,6 @@ Value seconds_or_null(const std::optional<Milliseconds>& duration) {
   if (!duration) return {};
   return Value(static_cast<double>(duration->count()) / 1000);
 }
-
-Value text_or_null(const std::string& text) { return text.empty() ? Value() : Value(text); }
 
 Value priority_or_null(const std::optional<int>& priority) { return priority ? Value(*priority) : Value(); }
 
