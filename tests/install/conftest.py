@@ -2,12 +2,16 @@
 import os
 import pathlib
 import re
+import signal
 import subprocess
 
 import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ.get("ERRAND_BUILD_DIR", ROOT / "build/release"))
+# ```language rest-of-line ... ```: what of a page is a file or a command, tests/install/test_*.py say.
+BLOCK = re.compile(r"^```(\w+)([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+PLAY_LIMIT = 300
 
 
 class Installed:
@@ -31,6 +35,27 @@ def run(*command, **kwargs):
                           text=True, errors="replace", check=False, **{"timeout": 300, **kwargs})
     assert done.returncode == 0, f"{command[0]} ended with {done.returncode}:\n{done.stdout}{done.stderr}"
     return done.stdout
+
+
+def play(script, folder, environment, compiler):
+    """Runs a reader's commands in his folder, with the compiler of the build under test; returns what they print."""
+    program, flags = compiler
+    script = re.sub(r"^g\+\+ ", f"{program} {' '.join(flags)} ", script, flags=re.MULTILINE)
+    with open(folder / "output", "w+", encoding="utf-8") as output:
+        process = subprocess.Popen(["bash", "-c", "set -euxo pipefail\n" + script], cwd=folder, env=environment,
+                                   stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True)
+        try:
+            code = process.wait(timeout=PLAY_LIMIT)
+        finally:
+            # What the reader starts in the background ends with his session.
+            try:
+                os.killpg(process.pid, signal.SIGTERM)
+            except ProcessLookupError:
+                pass
+        output.seek(0)
+        printed = output.read()
+    assert code == 0, printed
+    return printed
 
 
 @pytest.fixture(scope="session")

@@ -2,31 +2,26 @@
 import os
 import re
 import shutil
-import signal
 import socket
 import subprocess
 import time
 
 import pytest
 
-from conftest import ROOT
-
-# ```language rest ... ```: `cpp NAME`, `cmake NAME`, `python NAME`, `toml NAME` are files; `sh` runs; `sh fails=N` ends with N.
-BLOCK = re.compile(r"^```(\w+)([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-LIMIT = 300
+from conftest import BLOCK, ROOT, play
 
 
-def play(page, folder, installed, compiler, replace=()):
-    """Writes the page's files, runs its commands in order, returns what they print."""
+def play_page(page, folder, installed, compiler, replace=()):
+    """Writes the page's files, runs its commands in order, returns what they print. `cpp NAME`, `cmake NAME`, `python
+    NAME`, `toml NAME` are files; `sh` runs; `sh fails=N` ends with N."""
     text = (ROOT / "docs" / page).read_text()
     for old, new in replace:
         text = text.replace(old, new)
     program, flags = compiler
-    script = "set -euxo pipefail\n"
+    script = ""
     for language, rest, body in BLOCK.findall(text):
         rest = rest.strip()
         if language == "sh":
-            body = re.sub(r"^g\+\+ ", f"{program} {' '.join(flags)} ", body, flags=re.MULTILINE)
             fails = re.fullmatch(r"fails=(\d+)", rest)
             script += f"code=0; (\n{body}) || code=$?; test $code = {fails.group(1)}\n" if fails else body
         elif rest:
@@ -34,25 +29,11 @@ def play(page, folder, installed, compiler, replace=()):
     environment = installed.environment(
         CXX=program, CXXFLAGS=" ".join(flags), PYTHONDONTWRITEBYTECODE="1",
         CMAKE_PREFIX_PATH=str(installed.prefix), ERRAND_LOG_LEVEL="warning")
-    with open(folder / "output", "w+", encoding="utf-8") as output:
-        process = subprocess.Popen(["bash", "-c", script], cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=output,
-                                   stderr=subprocess.STDOUT, start_new_session=True)
-        try:
-            code = process.wait(timeout=LIMIT)
-        finally:
-            # What the reader starts in the background ends with his session.
-            try:
-                os.killpg(process.pid, signal.SIGTERM)
-            except ProcessLookupError:
-                pass
-        output.seek(0)
-        printed = output.read()
-    assert code == 0, printed
-    return printed
+    return play(script, folder, environment, compiler)
 
 
 def test_the_page_for_cpp_is_true(installed, compiler, tmp_path):
-    printed = play("start-cpp.md", tmp_path, installed, compiler)
+    printed = play_page("start-cpp.md", tmp_path, installed, compiler)
     for line in ("total 749", "ann paid 749", "ValueError: that is too much for bob", '"eve paid 5"',
                  "shop.charge(customer: text, cents: integer = 100) -> text", "cents: expected integer, got text",
                  "UNKNOWN_TASK", "requeued 1 of 1"):
@@ -60,7 +41,7 @@ def test_the_page_for_cpp_is_true(installed, compiler, tmp_path):
 
 
 def test_the_page_for_operations_is_true(installed, compiler, tmp_path):
-    printed = play("operations.md", tmp_path, installed, compiler)
+    printed = play_page("operations.md", tmp_path, installed, compiler)
     for line in ('"built"', "revoked 1 task", '"reason": "UNKNOWN_TASK"', "dropped 1"):
         assert line in printed, printed
 
@@ -86,8 +67,8 @@ def redis_port(tmp_path):
 
 
 def test_the_page_for_users_of_celery_is_true(installed, compiler, tmp_path, redis_port):
-    printed = play("start-celery.md", tmp_path, installed, compiler,
-                   [("redis://localhost/0", f"redis://127.0.0.1:{redis_port}/0"), ("python3 ", "/usr/bin/python3 ")])
+    printed = play_page("start-celery.md", tmp_path, installed, compiler,
+                        [("redis://localhost/0", f"redis://127.0.0.1:{redis_port}/0"), ("python3 ", "/usr/bin/python3 ")])
     for line in ("cat.png at 64 pixels SUCCESS", "ValueError: no such width", "TypeError: ", "receipt for order 8",
                  "worker_prefetch_multiplier", "worker_max_tasks_per_child"):
         assert line in printed, printed

@@ -1,18 +1,14 @@
 """The README is true: its program is compiled against the installed library, and its commands run as they stand."""
-import os
 import re
-import signal
 import subprocess
 
-from conftest import ROOT
+from conftest import BLOCK, ROOT, play
 
 README = (ROOT / "README.md").read_text()
-# ```language rest-of-line ... ```: `cpp NAME` and `toml NAME` are files, `sh` runs, `sh skip=REASON` does not.
-BLOCK = re.compile(r"^```(\w+)([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-LIMIT = 300
 
 
 def blocks(language):
+    """`cpp NAME` and `toml NAME` are files, `sh` runs, `sh skip=REASON` does not."""
     return [(rest.strip(), body) for kind, rest, body in BLOCK.findall(README) if kind == language]
 
 
@@ -30,23 +26,7 @@ def test_every_command_of_the_readme_runs(installed, compiler, tmp_path):
     (tmp_path / "dev").symlink_to(ROOT / "dev")
     scripts = [body for rest, body in blocks("sh") if not rest.startswith("skip=")]
     assert scripts
-    program, flags = compiler
-    script = "set -euxo pipefail\n" + "\n".join(scripts)
-    script = re.sub(r"^g\+\+ ", f"{program} {' '.join(flags)} ", script, flags=re.MULTILINE)
-    with open(tmp_path / "output", "w+", encoding="utf-8") as output:
-        process = subprocess.Popen(["bash", "-c", script], cwd=tmp_path, env=installed.environment(), stdin=subprocess.DEVNULL,
-                                   stdout=output, stderr=subprocess.STDOUT, start_new_session=True)
-        try:
-            code = process.wait(timeout=LIMIT)
-        finally:
-            # The worker that the reader starts in the background ends with its session.
-            try:
-                os.killpg(process.pid, signal.SIGTERM)
-            except ProcessLookupError:
-                pass
-        output.seek(0)
-        text = output.read()
-    assert code == 0, text
+    text = play("\n".join(scripts), tmp_path, installed.environment(), compiler)
     assert "cat.png at 200 pixels" in text
     assert "dog.png at 64 pixels" in text
 
