@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <tuple>
 
 namespace errand::testing {
 
@@ -63,9 +64,8 @@ ChordProgress ResultsModel::complete(const std::map<TaskId, ChordPart>& parts) {
   progress.complete = true;
   std::vector<const ChordPart*> order;
   for (const auto& [id, member] : parts) order.push_back(&member);
-  std::stable_sort(order.begin(), order.end(), [](const ChordPart* a, const ChordPart* b) {
-    return a->index.value_or(INT64_MAX) < b->index.value_or(INT64_MAX);
-  });
+  const auto place = [](const ChordPart* part) { return std::tuple(part->index.value_or(INT64_MAX), part->id); };
+  std::sort(order.begin(), order.end(), [&](const ChordPart* a, const ChordPart* b) { return place(a) < place(b); });
   for (const ChordPart* member : order) {
     if (member->state != state::success && progress.failed_member.empty()) {
       progress.failed_member = member->id;

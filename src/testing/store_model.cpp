@@ -182,8 +182,9 @@ std::vector<std::uint32_t> StoreModel::settle(std::string_view owner, std::span<
   std::vector<const Settlement*> order;
   for (const Settlement& one : settlements) order.push_back(&one);
   // Each goes to the front of a list; the one that was first goes there last.
-  std::stable_sort(order.begin(), order.end(),
-                   [](const Settlement* a, const Settlement* b) { return a->receipt.token > b->receipt.token; });
+  std::sort(order.begin(), order.end(), [](const Settlement* a, const Settlement* b) {
+    return a->receipt.token != b->receipt.token ? a->receipt.token > b->receipt.token : a < b;
+  });
   for (const Settlement* settlement : order) {
     Item* item = held(owner, settlement->receipt);
     if (item == nullptr) {
