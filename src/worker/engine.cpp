@@ -198,7 +198,11 @@ void Engine::on(Tick&, Now now, std::vector<Effect>& out) {
       held.since = now.steady;  // ask again only after another whole wait
     }
   }
-  if (reclaim) out.push_back(Reclaim{});
+  // It gives back everything that has not begun, also what came a moment ago and will come again: not at every turn.
+  if (reclaim && reclaimed_at_ + options_.hold_unstarted <= now.steady) {
+    reclaimed_at_ = now.steady;
+    out.push_back(Reclaim{});
+  }
   if (stop_ && stop_by_ <= now.steady) stop_running(StopKind::cold, now, out);
   if (leave_at_ <= now.steady) stop_waiting(now, out);
 }

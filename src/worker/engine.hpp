@@ -157,6 +157,7 @@ class Engine {
   std::map<std::string, RateGate, std::less<>> rates_;
   std::map<std::string, std::pair<std::optional<Milliseconds>, std::optional<Milliseconds>>, std::less<>> limits_;
   SteadyPoint renew_at_ = SteadyPoint::max();
+  SteadyPoint reclaimed_at_{};    // the pool was last asked for what has not begun too long
   SteadyPoint renewing_since_{};  // of the Extend that was not answered yet
   std::size_t leases_lost_ = 0;
   std::optional<StopKind> stop_;

@@ -251,6 +251,17 @@ TEST_CASE("a message that does not begin is given back, so that a free worker ca
   CHECK(bench.step(Reclaimed{{run}}) == "commit requeue");
 }
 
+TEST_CASE("F063_many messages that do not begin do not chase each other between the worker and its broker") {
+  EngineBench bench(EngineOptions{.hold_unstarted = 1s});
+  std::size_t reclaims = 0;
+  for (int i = 0; i < 40; ++i) {  // one comes each 100 ms, and the pool begins none
+    bench.deliver("t" + std::to_string(i));
+    bench.capacity(1);
+    reclaims += bench.tick(100ms) == "reclaim";
+  }
+  CHECK(reclaims == 4);  // in four seconds
+}
+
 // Its worker died between the result and the chord's count: acknowledging it without the count would leave the chord
 // waiting for ever.
 TEST_CASE("F019_a redelivered member of a chord whose success is stored is counted again before it is acknowledged") {
