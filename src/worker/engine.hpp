@@ -46,6 +46,8 @@ struct EngineOptions {
 
 /// The delivery's own token within that of a result (TaskResult::token), which begins with the attempt.
 std::uint64_t delivery_token(std::uint64_t result_token) noexcept;
+/// The attempt, retries and crashes together, within that of a result; 0 for the first, or when there is no token.
+std::uint64_t attempt_of(std::uint64_t result_token) noexcept;
 
 /// The options of a worker as far as its decisions go.
 EngineOptions engine_options(const WorkerOptions& options, const BrokerTraits& broker, bool has_results);

@@ -52,6 +52,7 @@ std::string seconds_text(Milliseconds wait) {
 }  // namespace
 
 std::uint64_t delivery_token(std::uint64_t result_token) noexcept { return result_token & kDeliveryMask; }
+std::uint64_t attempt_of(std::uint64_t result_token) noexcept { return result_token >> kDeliveryBits; }
 
 TaskResult Engine::record(const Held& held, std::string_view state, Now now) const {
   const Arrival& got = held.arrival;

@@ -98,6 +98,22 @@ TEST_CASE("F024_what has not begun when its lease is lost does not begin") {
   }
 }
 
+TEST_CASE("F016_an attempt that has ended is known by the token of its record where the record counts no retries") {
+  EngineBench bench;
+  Arrival again = redelivered(bench, "FAILURE", 0);  // a store without the extended fields
+  again.retries = 2;
+  again.stored_token = std::uint64_t{2} << 52 | 7;
+  SUBCASE("this attempt") { CHECK(bench.deliver(again) == "commit ack"); }
+  SUBCASE("the one before it") {
+    again.stored_token = std::uint64_t{1} << 52 | 7;
+    CHECK(bench.deliver(again) == "");
+  }
+  SUBCASE("as often retried, but since then its process died") {
+    again.crashes = 1;
+    CHECK(bench.deliver(again) == "");
+  }
+}
+
 TEST_CASE("F024_an early acknowledgement that came too late does not start its task") {
   EngineBench bench(EngineOptions{.lease = 60s});
   bench.add("early", TaskOptions{.acks_late = false});
