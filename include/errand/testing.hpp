@@ -51,8 +51,9 @@ enum class Fault : unsigned {
   rolling_restart,    ///< a worker is stopped warmly and started again, as a deployment does
   hard_stop,          ///< a worker is told to stop at once
   foreign_worker,     ///< a worker of Python's serves the same queue, and sometimes dies (Redis)
+  put_back,           ///< an operator puts a dead letter back on its queue
 };
-inline constexpr unsigned kFaults = 16;  ///< how many there are
+inline constexpr unsigned kFaults = 17;  ///< how many there are
 /// "worker_crash", ...: as `errand-sim --faults` reads them.
 std::string_view to_string(Fault fault) noexcept;
 
@@ -63,7 +64,8 @@ constexpr Faults no_faults() noexcept { return 0; }
 constexpr Faults all_faults() noexcept { return (Faults{1} << kFaults) - 1; }
 /// Those that a task can never notice as a change of its result: nobody revokes it and nothing it runs in dies.
 constexpr Faults quiet_faults() noexcept {
-  return all_faults() & ~(bit(Fault::revoke) | bit(Fault::child_crash) | bit(Fault::foreign_worker));
+  return all_faults() &
+         ~(bit(Fault::revoke) | bit(Fault::child_crash) | bit(Fault::foreign_worker) | bit(Fault::put_back));
 }
 
 /// Which store the simulated workers use.

@@ -113,7 +113,10 @@ void Ledger::dispatched(Process& process, const Execution& execution) {
   body.dispatched = true;
   body.dispatched_turn = process.turns;
   body.dispatched_at = cluster_.world.now();
+  body.latest = std::max(body.latest, cluster_.server_time(process));
   if (execution.finish_failure) return;
+  put_back_.erase(claim.first);
+  check_dispatch(process, execution, claim, life(execution.id));
   const auto revoked = revoked_at_.find({process.name, execution.id});
   // Inputs are taken at the beginning of a turn, so whatever a later turn starts was decided with the revoke known.
   if (revoked != revoked_at_.end() && process.turns > revoked->second + 1) {
@@ -129,6 +132,8 @@ void Ledger::began(Process& process, const Execution& execution) {
                                         std::to_string(claim.first) + "/" + std::to_string(claim.second) + " retries " +
                                         std::to_string(execution.retries));
   if (body.began) broken("I5", execution.id + " began twice from one delivery");
+  if (one.early && cluster_.store.items().contains(claim.first))
+    broken("I5", execution.id + " began before its early acknowledgement was safe");
   body.began = true;
   body.ended = false;
   body.retries = execution.retries;
@@ -165,17 +170,18 @@ void Ledger::began(Process& process, const Execution& execution) {
   }
 }
 
-void Ledger::check_times(Process& process, const Execution& execution, const Life&, const Body& body) {
+void Ledger::check_times(Process& process, const Execution& execution, const Life&, Body& body) {
   const protocol::TaskMessage task = protocol::decode_task(*execution.message);
   const TimePoint wall = cluster_.world.wall();
   const TimePoint mine = process.host->now();
-  if (task.eta && *task.eta > wall && *task.eta > mine) {
-    broken("I10", execution.id + " began before its eta by the clocks of the store and of its worker");
-  }
+  if (task.eta && *task.eta > std::max(body.latest, cluster_.server_time(process)))
+    broken("I10", execution.id + " began before its eta by the clock of the store");
   const TimePoint then =
       std::min(wall, mine) - std::chrono::duration_cast<Microseconds>(cluster_.world.now() - body.dispatched_at);
   if (task.expires && *task.expires < then) broken("F123", execution.id + " was started after it had expired");
+  body.time_limit = task.time_limit;
   if (const TaskDefinition* definition = cluster_.registry.find(execution.task)) {
+    if (!body.time_limit) body.time_limit = definition->options.time_limit;
     const auto most = definition->options.retry.max_retries;
     if (most && *most > 0 && definition->options.retry_on.empty() && execution.retries > *most) {
       broken("I11", execution.id + " is retried " + std::to_string(execution.retries) + " times, allowed are " +
@@ -200,6 +206,12 @@ void Ledger::ended(Process& process, const Execution& execution, const Outcome& 
   runs_[body.run].ended = cluster_.world.since_start();
   runs_[body.run].outcome = kind;
   for (const Envelope& envelope : outcome.follow_ups) body.follow_ups.push_back(id_of(envelope.message));
+  const Nanoseconds ran = runs_[body.run].ended - runs_[body.run].began;
+  if (body.time_limit && ran > *body.time_limit + Milliseconds{100}) {
+    broken("F031", execution.id + " ran for " + std::to_string(ran / Milliseconds{1}) + " ms, its limit are " +
+                       std::to_string(body.time_limit->count()));
+  }
+  if (how == kCrashed) one.crashes += 1;
   switch (outcome.kind) {
     case Outcome::Kind::success:
       one.ran_well = true;
@@ -267,7 +279,8 @@ void Ledger::revoked(const Process& process, const TaskId& id) {
 void Ledger::worker_gone(const Process& process, bool warm, SteadyPoint asked) {
   const Milliseconds grace = cluster_.options.worker.grace;
   const SteadyPoint now = cluster_.world.now();
-  if (process.trouble_at < asked && now > asked + grace + std::chrono::seconds(5) + std::chrono::seconds(10)) {
+  // Whatever the store does; but a process that stood still cannot stop.
+  if (process.host->paused_until() < asked && now > asked + grace + std::chrono::seconds(5) + std::chrono::seconds(10)) {
     broken("I20", process.name + " needed " + std::to_string((now - asked) / std::chrono::seconds(1)) + " s to stop");
   }
   if (process.trouble_at >= asked || cluster_.away()) return;

@@ -26,6 +26,10 @@ void Ledger::arrived(const Item& item) {
     broken("F027",
            name_of(item) + " has killed its process " + std::to_string(one.highest_crash) + " times and comes again");
   }
+  if (one.highest_crash > one.crashes) {
+    broken("F023", name_of(item) + " counts " + std::to_string(one.highest_crash) + " crashes and had " +
+                       std::to_string(one.crashes) + ": a stop or a revoke is none");
+  }
   if (one.body.empty()) one.body = item.message.body;
   if (const Value* task = item.message.headers.find("task"); task != nullptr && task->if_text() != nullptr)
     one.task = *task->if_text();
@@ -52,13 +56,9 @@ void Ledger::claimed(const Item& item) {
   const Process* process = process_of(item.owner);
   if (process == nullptr) return;
   body.errors_at_claim = process->errors;
-  // What a worker holds is bounded by what its pool takes, and what it has still to settle.
-  const std::size_t most = 16 + 8 * cluster_.options.worker.concurrency;
-  std::size_t held = 0;
-  for (const auto& [number, other] : cluster_.store.items()) {
-    held += other.state == Item::State::leased && other.owner == item.owner;
-  }
-  if (held > most) broken("I13", process->name + " holds " + std::to_string(held) + " messages");
+  body.latest = cluster_.server_time(*process);
+  check_held(*process, item);
+  check_pace(item);
 }
 
 const Process* Ledger::process_of(std::string_view owner) const {
@@ -72,7 +72,7 @@ void Ledger::returned(const Item& item, Return why) {
   cluster_.world.note("store", "has " + name_of(item) + " again: " + std::string(to_string(why)));
   cluster_.world.count("return." + std::string(to_string(why)));
   const Claim claim{item.number, item.token};
-  over_[claim] = true;
+  over_.try_emplace(claim, cluster_.world.now());
   const Body& body = bodies_[claim];
   if (why == Return::requeued) return;
   // Who lives and has not been told may run it although it is somebody else's again.
@@ -95,6 +95,15 @@ void Ledger::returned(const Item& item, Return why) {
 void Ledger::stale(const Receipt& receipt, std::string_view owner) {
   cluster_.world.count("effect.stale");
   cluster_.world.note("store", "refused " + std::string(owner) + " what it held of message " + receipt.id);
+}
+
+// A new attempt, and a new life of the message.
+void Ledger::put_back(const Item& item) {
+  Life& one = life(item.task_id);
+  one.again += 1;
+  one.put_back += 1;
+  put_back_.insert(item.number);
+  cluster_.world.note("store", "was given back " + name_of(item) + " by an operator");
 }
 
 void Ledger::removed(const Item& item) { cluster_.world.note("store", "dropped " + name_of(item)); }
@@ -121,6 +130,7 @@ void Ledger::settled(const Item& item, const Settlement& settlement) {
       break;
     case Settlement::Kind::dead_letter:
       cluster_.world.count("effect.dead_letter");
+      cluster_.world.count("effect.dead." + settlement.reason);
       cluster_.world.note("store", "buried " + name_of(item) + " " + settlement.reason);
       if (settlement.reason.empty()) broken("I26", name_of(item) + " is dead without a reason");
       if (item.message.body != one.body) broken("I26", name_of(item) + " is dead with another body than was sent");
@@ -133,8 +143,14 @@ void Ledger::check_acknowledged(const Item& item, const Body& body, Life& one) {
     if (life(follow_up).arrivals == 0)
       broken("I2", name_of(item) + " was acknowledged before its follow-up " + follow_up + " was safe");
   }
-  if (one.early) return;
   const auto record = cluster_.results.get(item.task_id);
+  if (one.early) {
+    const Process* process = process_of(item.owner);
+    if (process == nullptr || process->errors != body.errors_at_claim) one.may_be_lost = true;
+    const bool ended = (record && state::ready(record->state)) || may_store_nothing(one, true);
+    if (!one.may_be_lost && !ended) owed_.emplace(item.task_id, item.owner);
+    return;
+  }
   // Of two messages with one id the later delivery owns the record.
   const bool ready = (record && state::ready(record->state)) || lives_twice(item);
   const bool copied = one.highest_retry > number_of(item.message, "retries") ||
@@ -142,6 +158,9 @@ void Ledger::check_acknowledged(const Item& item, const Body& body, Life& one) {
   if (!body.dispatched) {
     // Revoked, expired, or known to have ended before.
     if (!ready && !may_store_nothing(one, true)) broken("I2", name_of(item) + " was acknowledged and never ran");
+    const bool answered = record && (record->state == state::success || record->state == state::revoked);
+    if (put_back_.contains(item.number) && !answered && one.excuses == 0 && !may_store_nothing(one, true))
+      broken("I26", name_of(item) + " was put back by an operator and acknowledged without having run");
     return;
   }
   if (body.began && !body.ended) {
@@ -151,6 +170,8 @@ void Ledger::check_acknowledged(const Item& item, const Body& body, Life& one) {
   if (body.kind == Outcome::Kind::retry && !copied && !ready) {
     broken("I2", name_of(item) + " was acknowledged before its retry was safe");
   }
+  if (body.kind == Outcome::Kind::cancelled && one.revoked == 0)
+    broken("I20", name_of(item) + " was asked to end by a stop and is acknowledged");
   const bool error = body.kind != Outcome::Kind::success;
   const bool ends = body.kind == Outcome::Kind::success || body.kind == Outcome::Kind::failure ||
                     body.kind == Outcome::Kind::timed_out;
@@ -173,11 +194,13 @@ void Ledger::written(const TaskResult& result, const TaskResult* before, bool ac
                             ? result.state
                             : std::string("custom")));
   Life& one = life(result.id);
+  if (state::ready(result.state)) owed_.erase(result.id);
   const std::optional<Claim> by = one.record_by;
   const auto mine = writer == nullptr ? latest_.end() : latest_.find({writer->owner, result.id});
   if (mine != latest_.end()) one.record_by = mine->second;
   if (before == nullptr) return;
-  if (state::ready(before->state) && !state::ready(result.state) && one.excuses == 0 && one.revoked == 0) {
+  if (state::ready(before->state) && !state::ready(result.state) && one.excuses == 0 && one.revoked == 0 &&
+      one.put_back == 0) {
     broken("I6", result.id + " went from " + before->state + " to " + result.state);
   }
   // A later delivery of the same message has written; one that lost its lease before must not.
@@ -216,7 +239,7 @@ void Ledger::judge_task(const TaskId& id, const Life& one) {
   const auto record = cluster_.results.get(id);
   const bool ready = record && state::ready(record->state);
   // Acknowledged before it ran: lost with its worker, as its author chose.
-  if (one.early) return;
+  if (one.early && one.may_be_lost) return;
   if (!ready && !dead(id) && !may_store_nothing(one, false)) {
     const bool foreign_end = record && record->state == state::success;
     if (!foreign_end)
@@ -237,7 +260,7 @@ void Ledger::judge_chords() {
       continue;
     }
     if (std::any_of(chord.members.begin(), chord.members.end(),
-                    [&](const TaskId& id) { return life(id).answer != Answer::acknowledged; }))
+                    [&](const TaskId& id) { return life(id).answer != Answer::acknowledged || life(id).put_back > 0; }))
       continue;
     const bool all = std::all_of(chord.members.begin(), chord.members.end(), [&](const TaskId& id) {
       const auto record = cluster_.results.get(id);

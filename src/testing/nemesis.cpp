@@ -16,7 +16,8 @@ constexpr Milliseconds kSoonest{200}, kLatest{9'000};  // between two strikes
 constexpr std::array kStrikes{Fault::worker_crash,      Fault::pause,       Fault::store_away,
                               Fault::store_overloaded,  Fault::clock_step,  Fault::clock_drift,
                               Fault::duplicate_message, Fault::child_crash, Fault::revoke,
-                              Fault::rolling_restart,   Fault::hard_stop,   Fault::foreign_worker};
+                              Fault::rolling_restart,   Fault::hard_stop,   Fault::foreign_worker,
+                              Fault::put_back};
 
 }  // namespace
 
@@ -114,6 +115,9 @@ void Nemesis::one(Fault fault) {
     case Fault::foreign_worker:
       foreign_worker();
       return;
+    case Fault::put_back:
+      put_back();
+      return;
     default:
       return;
   }
@@ -149,6 +153,16 @@ void Nemesis::revoke_something() {
     cluster_.world.after(Milliseconds{random.between(0, 40)},
                          [&node = *node, id, terminate, kill] { node.revoke(id, terminate, kill); });
   }
+}
+
+void Nemesis::put_back() {
+  const std::string& queue = cluster_.options.queue;
+  const std::vector<DeadLetter> letters = cluster_.store.dead_letters(queue, SIZE_MAX, "");
+  if (letters.empty()) return;
+  const std::string id = letters[cluster_.world.random().below(letters.size())].id;
+  cluster_.inject(Fault::put_back, "operator");
+  cluster_.store.requeue_dead(queue, {&id, 1});
+  cluster_.news();
 }
 
 // A worker of Python's: takes one message without a lease, runs it for a while, stores and acknowledges; or dies.

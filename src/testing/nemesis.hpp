@@ -21,6 +21,7 @@ class Nemesis {
   void duplicate();
   void revoke_something();
   void foreign_worker();
+  void put_back();
 
   Cluster& cluster_;
   std::uint64_t serial_ = 0;

@@ -96,6 +96,7 @@ void Node::life(const std::shared_ptr<Process>& process) {
   }
   pool_ = nullptr;
   process->alive = false;
+  cluster_.ledger.gone(*process);
   cluster_.world.note(process->name, "ends with " + std::to_string(exit_code));
   cluster_.world.count("effect.halt." + std::to_string(exit_code));
   if (cluster_.options.store == Store::sqlite) cluster_.dead_owners.insert(process->owner);
@@ -107,6 +108,7 @@ void Node::buried(const std::shared_ptr<Process>& process) {
   process->alive = false;
   process->inbox = nullptr;
   pool_ = nullptr;
+  cluster_.ledger.gone(*process);
   if (cluster_.options.store == Store::sqlite) cluster_.dead_owners.insert(process->owner);
 }
 

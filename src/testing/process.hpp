@@ -29,6 +29,7 @@ struct Process {
   bool stopping = false;
   std::uint64_t turns = 0;      ///< how often its loop came to its wait
   std::uint64_t errors = 0;     ///< answers of the store that told it of a fault
+  SteadyPoint woke_at{};        ///< when its loop last came out of its wait and read its clocks
   SteadyPoint trouble_at{};     ///< when something last kept it from renewing its leases
   SteadyPoint failing_since{};  ///< of the second that is counted
   std::uint32_t failures_this_second = 0;

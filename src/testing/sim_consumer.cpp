@@ -93,7 +93,9 @@ std::span<Delivery> SimConsumer::next(std::size_t max, Deadline deadline) {
   deliveries_.clear();
   process_->turns += 1;
   process_->cluster.world.count("input.turn");
-  return wait(max, deadline.point().value_or(SteadyPoint::max()));
+  const std::span<Delivery> came = wait(max, deadline.point().value_or(SteadyPoint::max()));
+  process_->woke_at = process_->cluster.world.now();
+  return came;
 }
 
 std::span<Delivery> SimConsumer::wait(std::size_t max, SteadyPoint until) {

@@ -174,7 +174,7 @@ bool SimPool::crash_one() {
   for (const auto& child : children_) {
     if (!child->strand || child->execution.finish_failure) continue;
     // Not one that was handed over and has not begun: that is another's crash.
-    end(*child, Outcome::Kind::lost, SIGSEGV, std::nullopt, "crashed");
+    end(*child, Outcome::Kind::lost, SIGSEGV, std::nullopt, kCrashed);
     return true;
   }
   return false;

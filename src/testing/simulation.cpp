@@ -83,6 +83,8 @@ std::string_view to_string(Fault fault) noexcept {
       return "hard_stop";
     case Fault::foreign_worker:
       return "foreign_worker";
+    case Fault::put_back:
+      return "put_back";
   }
   return "";
 }
@@ -135,7 +137,8 @@ struct Simulation::Impl {
   }
 
   bool quiet() const {
-    if (!nemesis.healed() || !cluster.producer->idle() || pending_sends > 0) return false;
+    if (!nemesis.healed() || !cluster.producer->idle() || pending_sends > 0 || cluster.ledger.owes())
+      return false;
     for (const auto& [number, item] : cluster.store.items()) {
       if (item.state != Item::State::dead) return false;
     }

@@ -32,7 +32,7 @@ struct Item {
   Message message;
   Route route;
   std::uint32_t deliveries = 0;
-  std::uint64_t life_token = 0;  ///< of the first delivery since an operator put it back
+  std::uint64_t life_token = 0;  ///< no delivery of this life has a smaller one; SQLite: 0 for the first life
   TimePoint sent{};
   TimePoint due{};
   // leased:
@@ -59,7 +59,8 @@ class StoreWatcher {
   virtual void returned(const Item& item, Return why) = 0;
   virtual void settled(const Item& item, const Settlement& settlement) = 0;
   virtual void stale(const Receipt& receipt, std::string_view owner) = 0;
-  virtual void removed(const Item& item) = 0;  ///< purged or dropped by an operator
+  virtual void put_back(const Item& item) = 0;  ///< a dead letter, by an operator
+  virtual void removed(const Item& item) = 0;   ///< purged or dropped by an operator
 };
 
 class StoreModel {

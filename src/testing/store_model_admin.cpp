@@ -87,8 +87,9 @@ std::size_t StoreModel::requeue_dead(std::string_view name, std::span<const std:
     Item& item = items_.at(letter->second);
     queue->second.dead.erase(letter);
     item.deliveries = 0;
-    item.life_token = 0;
+    item.life_token = flavour_ == Flavour::sqlite ? last_token_ + 1 : 0;
     put_ready(item, Place::back);
+    if (watcher != nullptr) watcher->put_back(item);
     count += 1;
   }
   return count;

@@ -7,6 +7,7 @@
 #include <errand/task.hpp>
 
 #include <array>
+#include <optional>
 
 namespace sim {
 
@@ -93,7 +94,7 @@ Registry registry() {
     work(context, 10);
     if (times == 0) throw Reject("never", false);
     // Not a count: a task has no memory that a crash could not take.
-    if (world_clock->now().time_since_epoch().count() % 3 != 0) throw Reject("elsewhere", true);
+    if (times == 2 || world_clock->now().time_since_epoch().count() % 3 != 0) throw Reject("elsewhere", true);
     return times;
   });
   tasks.add(asking, [](TaskContext& context, int ms) {
@@ -128,17 +129,20 @@ testing::SimulationOptions options_of(std::uint64_t seed, testing::Faults allowe
   worker.result_extended = random.chance(0.3);
   worker.store_errors_even_if_ignored = random.chance(0.3);
   worker.max_crashes = 2 + static_cast<std::uint32_t>(random.below(3));
+  worker.max_deliveries = 4 + static_cast<std::uint32_t>(random.below(17));
   return options;
 }
 
 namespace {
 
-Signature one(testing::Prng& random, const Clock& clock) {
+constexpr std::uint64_t kKinds = 20;
+
+Signature one(testing::Prng& random, std::optional<std::uint64_t> kind, const Clock& clock) {
   const int ms = static_cast<int>(random.chance(0.7) ? random.between(1, 200) : random.between(200, 8'000));
   Signature call = [&]() -> Signature {
-    switch (random.below(20)) {
+    switch (kind ? *kind : random.below(kKinds)) {
       case 0:
-        return slow(static_cast<int>(random.between(5'000, 40'000)));
+        return slow(static_cast<int>(random.between(5'000, kind ? 8'000 : 40'000)));
       case 1:
         return flaky(static_cast<int>(random.below(7)), ms % 300);
       case 2:
@@ -156,13 +160,13 @@ Signature one(testing::Prng& random, const Clock& clock) {
       case 8:
         return rated(ms % 100);
       case 9:
-        return stubborn(static_cast<int>(random.between(1, 25'000)));
+        return stubborn(static_cast<int>(random.between(1, kind ? 8'000 : 25'000)));
       case 10:
         return parent(static_cast<int>(random.below(5)));
       case 11:
         return Signature(step(1, 2)).then(Signature("sim.step", {10})).then(Signature("sim.step", {100}));
       case 12:
-        return rejecting(static_cast<int>(random.below(2)));
+        return rejecting(static_cast<int>(random.below(3)));
       case 13:
         return asking(ms);
       case 14:
@@ -189,12 +193,15 @@ void send_workload(testing::Simulation& simulation, std::uint64_t seed, std::siz
   const std::size_t count = std::min<std::size_t>(tasks, 5 + random.below(40));
   const Clock& clock = simulation.clock();
   world_clock = &clock;
+  // Some worlds have tasks of one kind only, so that many of them meet.
+  std::optional<std::uint64_t> kind;
+  if (random.chance(0.25)) kind = random.below(kKinds);
   for (std::size_t i = 0; i < count; ++i) {
     const auto own = random.next();
     const Milliseconds when{random.chance(0.5) ? random.between(0, 2'000) : random.between(0, 120'000)};
-    simulation.send_after(when, [own, &clock] {
+    simulation.send_after(when, [own, kind, &clock] {
       testing::Prng mine(own);
-      return one(mine, clock);
+      return one(mine, kind, clock);
     });
   }
   if (count < 8 || !random.chance(0.4)) return;
