@@ -6,10 +6,17 @@
 
 namespace errand::testing {
 
+// Redis has Celery's records, in which the number of retries is one of the extended fields.
+TaskResult ResultsModel::kept(const TaskResult& result) const {
+  TaskResult record = result;
+  if (flavour_ == Flavour::redis && !result.extended) record.retries = 0;
+  return record;
+}
+
 // A stored SUCCESS stays, and of two tokens the newer record. Redis knows a token only by the fence behind the record,
 // which a record without one does not have.
 void ResultsModel::put(const TaskResult& result) {
-  const auto [at, fresh] = records_.try_emplace(result.id, result);
+  const auto [at, fresh] = records_.try_emplace(result.id, kept(result));
   if (fresh) {
     if (watcher != nullptr) watcher->written(result, nullptr, true);
     return;
@@ -18,7 +25,7 @@ void ResultsModel::put(const TaskResult& result) {
   const bool fenced = flavour_ == Flavour::sqlite || (result.token != 0 && stored.token != 0);
   const bool accepted = stored.state != state::success && (!fenced || result.token >= stored.token);
   if (watcher != nullptr) watcher->written(result, &stored, accepted);
-  if (accepted) stored = result;
+  if (accepted) stored = kept(result);
 }
 
 std::optional<TaskResult> ResultsModel::get(TaskIdView id) const {

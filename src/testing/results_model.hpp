@@ -41,6 +41,7 @@ class ResultsModel {
     std::optional<TaskId> completed_by;
     std::map<TaskId, ChordPart> taken;  // of the completed one
   };
+  TaskResult kept(const TaskResult& result) const;
   static ChordProgress complete(const std::map<TaskId, ChordPart>& parts);
 
   Flavour flavour_;

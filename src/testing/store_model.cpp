@@ -6,6 +6,7 @@
 #include <errand/error.hpp>
 
 #include <algorithm>
+#include <tuple>
 
 namespace errand::testing {
 
@@ -133,7 +134,7 @@ Delivery StoreModel::hand_out(Item& item) {
   delivery.route = item.route;
   delivery.deliveries = item.deliveries;
   delivery.redelivered = item.deliveries > 1;
-  if (item.life_token == 0) item.life_token = item.token;
+  if (flavour_ == Flavour::redis && item.life_token == 0) item.life_token = item.token;
   delivery.life_token = item.life_token;
   if (watcher != nullptr) watcher->claimed(item);
   return delivery;
@@ -181,10 +182,14 @@ std::vector<std::uint32_t> StoreModel::settle(std::string_view owner, std::span<
   const std::vector<std::uint32_t> too_late = late(owner, settlements);
   std::vector<const Settlement*> order;
   for (const Settlement& one : settlements) order.push_back(&one);
-  // Each goes to the front of a list; the one that was first goes there last.
-  std::sort(order.begin(), order.end(), [](const Settlement* a, const Settlement* b) {
-    return a->receipt.token != b->receipt.token ? a->receipt.token > b->receipt.token : a < b;
-  });
+  // Each goes to the front of a list; the one that was first goes there last. Dead letters stand in the order of their
+  // burial, in Redis in that of their delivery.
+  const auto place = [&](const Settlement* one) {
+    const bool dead = one->kind == Settlement::Kind::dead_letter;
+    const std::uint64_t token = one->receipt.token;
+    return std::tuple(!dead, !dead ? ~token : flavour_ == Flavour::redis ? token : 0, one);
+  };
+  std::sort(order.begin(), order.end(), [&](const Settlement* a, const Settlement* b) { return place(a) < place(b); });
   for (const Settlement* settlement : order) {
     Item* item = held(owner, settlement->receipt);
     if (item == nullptr) {
