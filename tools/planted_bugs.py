@@ -1,14 +1,14 @@
 """Plants each bug of tests/sim/bugs in the product and requires that the simulator finds it.
 
-A simulator that finds nothing may also look at nothing. Each patch is one mistake that somebody could make: its first
-line says which. For each, the changed sources are compiled anew with the flags of the build (nothing else is), linked
-with the rest of it, and `errand-sim` has to name a broken promise within SEEDS seeds.
+A simulator that finds nothing may also look at nothing. Each file is one mistake that somebody could make: its first
+line says which. The changed sources are compiled anew with the flags of the build (nothing else is), linked with the
+rest of it, and `errand-sim` has to name a broken promise within SEEDS seeds.
 
   tools/planted_bugs.py --build build/release               all of them
   tools/planted_bugs.py --build build/release no_jitter     some
 
-Prints one line each, then `N of N found`; exits 1 when one was not. A patch that no longer applies is a failure as
-well: whoever changes the code it plants a bug in writes it anew.
+Prints one line each, then `N/N found`; exits 1 when one was not. A bug that no longer applies is a failure as well:
+whoever changes the code it is planted in writes it anew.
 """
 import argparse
 import concurrent.futures
@@ -16,7 +16,6 @@ import os
 import pathlib
 import re
 import shlex
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -30,6 +29,8 @@ LIMIT = 240  # seconds, of one step of one bug
 
 def commands_of(build):
     """The commands with which the build compiles the product's sources and links the simulator."""
+    # Objects that do not fit the headers would break in ways of their own.
+    subprocess.run(["ninja", "-C", str(build), "tests/errand-sim"], check=True, stdout=subprocess.DEVNULL)
     text = subprocess.run(["ninja", "-C", str(build), "-t", "commands", "tests/errand-sim"], capture_output=True,
                           text=True, check=True).stdout.splitlines()
     compiles, link = {}, None
@@ -46,8 +47,9 @@ def commands_of(build):
 
 def plain(command):
     """The compiler's own words: no launcher, no dependency file, no output."""
-    words = shlex.split(command.split("&&")[0])
+    words = shlex.split(command)
     words = words[next(i for i, word in enumerate(words) if re.search(r"(g\+\+|clang\+\+|c\+\+)[-\d.]*$", word)):]
+    words = words[: words.index("&&")] if "&&" in words else words
     kept, skip = [], False
     for word in words:
         if skip:
@@ -59,11 +61,46 @@ def plain(command):
     return kept
 
 
+class Broken(Exception):
+    """What keeps a bug from being planted."""
+
+
 class Bug:
-    def __init__(self, patch):
-        self.patch, self.name = patch, patch.stem
-        self.why = patch.read_text().splitlines()[0]
-        self.files = re.findall(r"^\+\+\+ b/(\S+)", patch.read_text(), re.MULTILINE)
+    """First line: what goes wrong. Second: "Caught by" and the promises that it breaks. Then for each file, after
+    "--- FILE", blocks of lines that begin with - and stand exactly once in it, whatever the white space between their
+    words, each followed by the lines with + that take their place."""
+
+    def __init__(self, path):
+        self.path, self.name = path, path.stem
+        lines = path.read_text().splitlines()
+        self.why = lines[0]
+        self.caught_by = re.findall(r"[IF]\d+", lines[1])
+        self.changes = []  # (file, old words, new text)
+        file, old, new = None, [], []
+        for line in [*lines[2:], ""]:
+            if line.startswith("--- "):
+                file = line[4:]
+            elif line.startswith("-"):
+                old.append(line[1:])
+            elif line.startswith("+"):
+                new.append(line[1:])
+            elif old:
+                self.changes.append((file, " ".join(old).split(), "\n".join(new)))
+                old, new = [], []
+        if not self.caught_by or not self.changes or any(file is None for file, _, _ in self.changes):
+            sys.exit(f"planted_bugs: {path} is not written as a bug is")
+
+    def planted(self):
+        """The changed sources by name; throws Broken when the code is no longer what the bug was written for."""
+        sources = {}
+        for file, words, new in self.changes:
+            path = ROOT / file
+            text = sources.get(file) or (path.read_text() if path.is_file() else "")
+            found = list(re.finditer(r"\s+".join(re.escape(word) for word in words), text))
+            if len(found) != 1:
+                raise Broken(f"it no longer applies: {file} has {len(found)} times: {' '.join(words)}")
+            sources[file] = text[: found[0].start()] + new + text[found[0].end() :]
+        return sources
 
 
 def run(command, **kwargs):
@@ -71,44 +108,41 @@ def run(command, **kwargs):
 
 
 def hunt(bug, build, compiles, link, seeds):
-    """Returns (found, what to say)."""
+    """Returns what to say of the seed that found it, or throws Broken."""
+    sources = bug.planted()
     with tempfile.TemporaryDirectory(prefix="planted-") as folder:
         folder = pathlib.Path(folder)
-        # The changed files alone, in a tree of their own that is looked into first.
-        for name in bug.files:
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(ROOT / name, folder / name)
-        applied = run(["patch", "-p1", "--fuzz=2", "--no-backup-if-mismatch", "-i", str(bug.patch)], cwd=folder)
-        if applied.returncode != 0:
-            return False, "the patch no longer applies: " + applied.stdout.strip().replace("\n", " ")
         objects = []
-        for name in bug.files:
+        for name, text in sources.items():
             command = compiles.get(str((ROOT / name).resolve()))
             if command is None:
-                return False, f"{name} is not part of the simulator"
-            out = folder / (name.replace("/", "_") + ".o")
-            done = run([*plain(command), "-I" + str(ROOT / pathlib.Path(name).parent), "-O1", "-g0", "-Wno-error", "-w", "-c",
-                        str(folder / name), "-o", str(out)], cwd=build)
+                raise Broken(f"{name} is not part of the simulator")
+            source = folder / name.replace("/", "_")
+            source.write_text(text)
+            out = source.with_suffix(".o")
+            done = run([*plain(command), "-I" + str(ROOT / pathlib.Path(name).parent), "-O1", "-g0", "-w", "-c",
+                        str(source), "-o", str(out)], cwd=build)
             if done.returncode != 0:
-                return False, "it does not compile:\n" + done.stderr[-2000:]
+                raise Broken("it does not compile:\n" + done.stderr[-2000:])
             objects.append(str(out))
         # Before the libraries, so that their own object of the same name is not taken.
         program = folder / "errand-sim"
-        words = plain(link)
-        words += ["-o", str(program)]
+        words = [*plain(link), "-o", str(program)]
         at = next(i for i, word in enumerate(words) if word.endswith(".a"))
         done = run([*words[:at], *objects, *words[at:]], cwd=build)
         if done.returncode != 0:
-            return False, "it does not link:\n" + done.stderr[-2000:]
+            raise Broken("it does not link:\n" + done.stderr[-2000:])
         begin = time.monotonic()
         try:
             done = run([str(program), "--seeds", f"1..{seeds}", "--stop-at-first"])
-        except subprocess.TimeoutExpired:
-            return False, f"no seed of {seeds} found it within {LIMIT} s"
-        found = re.search(r"^FAILED seed (\d+): (.*)", done.stdout, re.MULTILINE)
+        except subprocess.TimeoutExpired as late:
+            raise Broken(f"no seed of {seeds} found it within {LIMIT} s") from late
+        found = re.search(r"^FAILED seed (\d+): ((\w+).*)", done.stdout, re.MULTILINE)
         if not found:
-            return False, f"no seed of {seeds} found it"
-        return True, f"seed {found.group(1)} in {time.monotonic() - begin:.1f} s: {found.group(2)[:100]}"
+            raise Broken(f"no seed of {seeds} found it")
+        took = time.monotonic() - begin
+        other = "" if found.group(3) in bug.caught_by else f" (expected {' or '.join(bug.caught_by)})"
+        return f"seed {found.group(1)} in {took:.1f} s: {found.group(2)[:90]}{other}"
 
 
 def main():
@@ -118,7 +152,7 @@ def main():
     parser.add_argument("--seeds", type=int, default=SEEDS)
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
     options = parser.parse_args()
-    bugs = [Bug(patch) for patch in sorted(BUGS.glob("*.patch"))]
+    bugs = [Bug(path) for path in sorted(BUGS.glob("*.bug"))]
     if options.names:
         bugs = [bug for bug in bugs if bug.name in options.names]
     build = options.build.resolve()
@@ -129,10 +163,12 @@ def main():
         hunts = {pool.submit(hunt, bug, build, compiles, link, options.seeds): bug for bug in bugs}
         for done in concurrent.futures.as_completed(hunts):
             bug = hunts[done]
-            well, text = done.result()
-            found += well
-            print(f"{'found' if well else 'MISSED'} {bug.name} ({bug.why}): {text}", flush=True)
-    print(f"{found} of {len(bugs)} found in {time.monotonic() - begin:.0f} s")
+            try:
+                print(f"found  {bug.name}: {bug.why}\n       {done.result()}", flush=True)
+                found += 1
+            except Broken as why:
+                print(f"MISSED {bug.name}: {bug.why}\n       {why}", flush=True)
+    print(f"{found}/{len(bugs)} found in {time.monotonic() - begin:.0f} s")
     return 0 if bugs and found == len(bugs) else 1
 
 
