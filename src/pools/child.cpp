@@ -82,6 +82,7 @@ class Child {
       if (stop_) _exit(0);
       more_.wait(lock, [this] { return stop_ || !waiting_.empty(); });
       if (waiting_.empty()) _exit(0);
+      alone_ = true;  // nothing was ready: the supervisor hears of this start at once
     }
     Execution execution = std::move(waiting_.front());
     waiting_.pop_front();
@@ -109,13 +110,16 @@ class Child {
     soft_at_ = execution.soft_time_limit && !execution.finish_failure
                    ? std::optional(std::chrono::steady_clock::now() + *execution.soft_time_limit)
                    : std::nullopt;
-    // Most tasks have ended before anybody could use the news of their start: it waits for company like an outcome.
+    // While tasks pile up, most have ended before anybody could use the news of their start: it waits for company like an
+    // outcome, and is dropped when the task ends before it has left.
     started_from_ = out_.size();
     ipc::append_started(out_, execution.run);
     started_to_ = out_.size();
     added();
     begins_ = false;
-    if (execution.time_limit) flush(lock);
+    const TaskDefinition* task = registry_.find(execution.task);
+    const bool tracked = task != nullptr && task->options.track_started;
+    if (std::exchange(alone_, false) || execution.time_limit || tracked) flush(lock);
     if (!execution.finish_failure) limits_.begin(execution.limits);
     if (soft_at_ || limits_.watching()) wake_io();
   }
@@ -396,6 +400,7 @@ class Child {
   std::size_t started_to_ = 0;    // 0: it has left
   bool begins_ = false;           // a task was taken and its start is not written down yet
   bool stop_ = false;
+  bool alone_ = true;
 };
 
 }  // namespace

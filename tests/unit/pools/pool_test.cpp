@@ -27,6 +27,7 @@ constexpr Task<void()> spin{"spin"};
 constexpr Task<std::string()> polite{"polite"};
 constexpr Task<std::string(std::int64_t)> large{"large", {"bytes"}};
 constexpr Task<std::int64_t()> pid{"pid"};
+constexpr Task<void()> tracked{"tracked"};
 constexpr Task<void(double)> nap{"nap", {"seconds"}};
 
 struct Away : std::runtime_error {
@@ -69,6 +70,7 @@ struct Bench : testing::PoolBench {
       }
     });
     registry.add(large, [](std::int64_t bytes) { return std::string(static_cast<std::size_t>(bytes), 'x'); });
+    registry.add(tracked, [] {}, {.track_started = true});
     registry.add(pid, [] { return static_cast<std::int64_t>(getpid()); });
     registry.add(nap,
                  [](double seconds) { usleep(static_cast<useconds_t>(seconds * 1e6)); });  // work: the task's own time
@@ -235,6 +237,16 @@ TEST_CASE("short tasks pile up in a child, and nothing waits behind a long one w
   for (int i = 0; i < 16; ++i) quick.push_back(bench.start("add", {i, 1}));
   for (const std::uint64_t run : quick) bench.sink.outcome(run);
   CHECK(bench.sink.outcomes_.count(slow) == 0);
+}
+
+// Somebody wants to see STARTED, however short it lasts.
+TEST_CASE("the start of a task that tracks it is told, also when it has ended at once") {
+  for (const char* kind : kPools) {
+    CAPTURE(kind);
+    Bench bench(kind);
+    for (int i = 0; i < 20; ++i) bench.run("tracked");
+    CHECK(bench.sink.started_.size() == 20);
+  }
 }
 
 // Each telling is a wake-up of the worker and a commit in its store.
