@@ -24,8 +24,8 @@ class RawRedis final : public RawClient {
     if (context_ == nullptr || context_->err != 0) throw std::runtime_error("raw_redis: no connection");
     call({"SELECT", std::to_string(database)});
     sha_ = call({"SCRIPT", "LOAD", std::string(redis::kFetchScript.source)})->str;
-    fetch_keys_ = {keys_.unacked(), keys_.unacked_index(), keys_.leases(),      keys_.lease_index(),
-                   keys_.held(),    keys_.token(),         keys_.revoked(),     keys_.parked(kQueue)};
+    fetch_keys_ = {keys_.unacked(), keys_.unacked_index(), keys_.leases(),  keys_.lease_index(),
+                   keys_.held(),    keys_.token(),         keys_.revoked(), keys_.parked(kQueue)};
     for (std::string& list : keys_.lists(kQueue)) fetch_keys_.push_back(std::move(list));
   }
 

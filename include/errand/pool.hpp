@@ -120,7 +120,7 @@ struct PoolOptions {
   std::size_t concurrency = 1;
   std::size_t max_tasks_per_child = 0;       ///< 0: no limit
   std::size_t max_memory_per_child_kib = 0;  ///< 0: no limit
-  std::size_t pipeline = 128;                ///< most executions with one child or thread at a time, while they are short
+  std::size_t pipeline = 128;  ///< most executions with one child or thread at a time, while they are short
   bool extended_results = false;
   bool typed_json = true;                    ///< may results hold kombu's typed values
   std::size_t max_result_bytes = 16u << 20;  ///< a larger result becomes a failure RESULT_TOO_LARGE

@@ -110,8 +110,8 @@ class Child {
     soft_at_ = execution.soft_time_limit && !execution.finish_failure
                    ? std::optional(std::chrono::steady_clock::now() + *execution.soft_time_limit)
                    : std::nullopt;
-    // While tasks pile up, most have ended before anybody could use the news of their start: it waits for company like an
-    // outcome, and is dropped when the task ends before it has left.
+    // While tasks pile up, most have ended before anybody could use the news of their start: it waits for company like
+    // an outcome, and is dropped when the task ends before it has left.
     started_from_ = out_.size();
     ipc::append_started(out_, execution.run);
     started_to_ = out_.size();

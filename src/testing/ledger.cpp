@@ -280,7 +280,8 @@ void Ledger::worker_gone(const Process& process, bool warm, SteadyPoint asked) {
   const Milliseconds grace = cluster_.options.worker.grace;
   const SteadyPoint now = cluster_.world.now();
   // Whatever the store does; but a process that stood still cannot stop.
-  if (process.host->paused_until() < asked && now > asked + grace + std::chrono::seconds(5) + std::chrono::seconds(10)) {
+  if (process.host->paused_until() < asked &&
+      now > asked + grace + std::chrono::seconds(5) + std::chrono::seconds(10)) {
     broken("I20", process.name + " needed " + std::to_string((now - asked) / std::chrono::seconds(1)) + " s to stop");
   }
   if (process.trouble_at >= asked || cluster_.away()) return;

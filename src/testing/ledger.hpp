@@ -133,11 +133,11 @@ class Ledger final : public StoreWatcher, public ResultsWatcher {
   std::map<std::pair<std::string, TaskId>, std::uint64_t> revoked_at_;  // process, id -> its turn
   std::map<std::pair<std::string, TaskId>, Claim> latest_;              // process, id -> its last delivery
   std::vector<Run> runs_;
-  std::map<Claim, SteadyPoint> over_;                         // deliveries whose lease was lost, and when
+  std::map<Claim, SteadyPoint> over_;                       // deliveries whose lease was lost, and when
   std::map<std::uint64_t, std::vector<SteadyPoint>> pace_;  // message -> its last deliveries
   std::map<std::pair<std::string, std::string>, std::vector<SteadyPoint>> started_;  // process, task -> with a rate
   std::map<TaskId, std::string> owed_;  // to the owner that acknowledged it early
-  std::set<std::uint64_t> put_back_;                                                 // and not run since
+  std::set<std::uint64_t> put_back_;    // and not run since
   std::map<std::pair<std::string, std::uint32_t>, std::vector<Milliseconds>> jittered_;  // task, retries -> waits drawn
 };
 

@@ -15,7 +15,8 @@ void Ledger::check_dispatch(Process& process, const Execution& execution, const 
   // Its clock told it that the lease may be over, whatever kept it from renewing it. In a file leases go by the wall
   // clock, which the nemesis moves; trouble_at lies in the future then.
   const auto over = over_.find(claim);
-  if (over != over_.end() && over->second + kAnswerTakes < process.woke_at && process.trouble_at <= cluster_.world.now())
+  if (over != over_.end() && over->second + kAnswerTakes < process.woke_at &&
+      process.trouble_at <= cluster_.world.now())
     broken("I12", execution.id + " was handed to the pool of " + process.name + " long after its lease had ended");
   const auto item = cluster_.store.items().find(claim.first);
   const std::uint32_t most = cluster_.options.worker.max_deliveries;
@@ -54,8 +55,8 @@ void Ledger::check_pace(const Item& item) {
 // What a worker holds is bounded by its prefetch, or by what its pool takes and what it has still to settle.
 void Ledger::check_held(const Process& process, const Item& item) {
   const WorkerOptions& worker = cluster_.options.worker;
-  const std::size_t most = worker.prefetch_multiplier > 0 ? worker.prefetch_multiplier * worker.concurrency
-                                                          : 16 + 8 * worker.concurrency;
+  const std::size_t most =
+      worker.prefetch_multiplier > 0 ? worker.prefetch_multiplier * worker.concurrency : 16 + 8 * worker.concurrency;
   std::size_t held = 0;
   for (const auto& [number, other] : cluster_.store.items())
     held += other.state == Item::State::leased && other.owner == item.owner;

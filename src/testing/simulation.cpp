@@ -137,8 +137,7 @@ struct Simulation::Impl {
   }
 
   bool quiet() const {
-    if (!nemesis.healed() || !cluster.producer->idle() || pending_sends > 0 || cluster.ledger.owes())
-      return false;
+    if (!nemesis.healed() || !cluster.producer->idle() || pending_sends > 0 || cluster.ledger.owes()) return false;
     for (const auto& [number, item] : cluster.store.items()) {
       if (item.state != Item::State::dead) return false;
     }

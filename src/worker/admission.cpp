@@ -93,8 +93,7 @@ bool Engine::ended_before(const Arrival& got) const {
   // An operator has put it back from the dead letters since: that is a new attempt.
   if (got.stored_token != 0 && delivery_token(got.stored_token) < got.life_token) return false;
   // A store that keeps no extended fields still keeps the token, and the attempt with it.
-  return got.stored_retries >= got.retries ||
-         attempt_of(got.stored_token) >= std::uint64_t{got.retries} + got.crashes;
+  return got.stored_retries >= got.retries || attempt_of(got.stored_token) >= std::uint64_t{got.retries} + got.crashes;
 }
 
 // The last look before the pool gets it: time may have passed since it came. True: it will not run now.

@@ -32,11 +32,28 @@ TEST_CASE("redis over a Unix socket, with a password and a key prefix, keeps eve
 }
 
 TEST_CASE("redis over TLS, as an ACL user who may do nothing else, keeps every promise") {
-  testing::RedisServer server(
-      {"--user",          "worker",           "on",              ">secret",       "~*",    "&*",     "-@all", "+@read",
-       "+@write",         "+@pubsub",         "+@scripting",     "+@transaction", "+auth", "+hello", "+ping", "+select",
-       "+client|setname", "+client|tracking", "+client|caching", "+time",         "-@dangerous"},
-      true);
+  testing::RedisServer server({"--user",
+                               "worker",
+                               "on",
+                               ">secret",
+                               "~*",
+                               "&*",
+                               "-@all",
+                               "+@read",
+                               "+@write",
+                               "+@pubsub",
+                               "+@scripting",
+                               "+@transaction",
+                               "+auth",
+                               "+hello",
+                               "+ping",
+                               "+select",
+                               "+client|setname",
+                               "+client|tracking",
+                               "+client|caching",
+                               "+time",
+                               "-@dangerous"},
+                              true);
   if (!server.runs()) return;
   std::string url = server.tls_url();
   url.insert(std::string("rediss://").size(), "worker:secret@");

@@ -25,9 +25,7 @@ constexpr Milliseconds kLease{60'000};
 constexpr std::chrono::hours kLater{1};
 constexpr Milliseconds kPatience{10'000};
 
-TimePoint wall_now() {
-  return std::chrono::time_point_cast<TimePoint::duration>(std::chrono::system_clock::now());
-}
+TimePoint wall_now() { return std::chrono::time_point_cast<TimePoint::duration>(std::chrono::system_clock::now()); }
 
 struct Difference : std::runtime_error {
   using std::runtime_error::runtime_error;
@@ -317,7 +315,8 @@ class Pair {
     part.state = std::string(random.chance(0.2) ? state::failure : state::success);
     part.result_json = std::to_string(random.below(100));
     part.index = static_cast<std::int64_t>(part.id.back() - '0');
-    const ChordProgress real = results_->chord_part_done(group, part), model = model_results_.chord_part_done(group, part);
+    const ChordProgress real = results_->chord_part_done(group, part),
+                        model = model_results_.chord_part_done(group, part);
     same(real.complete, model.complete, "whether " + group + " is complete");
     same(real.failed_member, model.failed_member, "failed member of " + group);
     const auto joined = [](const std::vector<std::string>& all) {
@@ -464,8 +463,7 @@ std::vector<Operation> operations_of(std::uint64_t seed) {
   std::vector<std::size_t> deck;
   for (std::size_t i = 0; i < kWeights.size(); ++i) deck.insert(deck.end(), static_cast<std::size_t>(kWeights[i]), i);
   std::vector<Operation> operations;
-  for (std::size_t i = 0; i < kOperations; ++i)
-    operations.push_back({deck[random.below(deck.size())], random.next()});
+  for (std::size_t i = 0; i < kOperations; ++i) operations.push_back({deck[random.below(deck.size())], random.next()});
   return operations;
 }
 

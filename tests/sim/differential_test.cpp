@@ -41,8 +41,7 @@ void compare(const Subject& subject) {
     const std::vector<Operation> fewer = shrunk(subject, operations);
     std::string text = "seed " + std::to_string(seed) + ": " + difference(subject, fewer) + "\nafter";
     for (const Operation& operation : fewer)
-      text += "\n  " + std::string(name_of(operation)) + " " +
-              std::to_string(operation.chance);
+      text += "\n  " + std::string(name_of(operation)) + " " + std::to_string(operation.chance);
     FAIL(text);
   }
 }

@@ -93,8 +93,8 @@ bool SettleCall::is_one_call() const noexcept {
 }
 
 bool SettleCall::only_ends() const noexcept {
-  return follow_ups.empty() && std::all_of(settlements.begin(), settlements.end(),
-                                           [](const SettleWrite& one) { return one.writes.empty(); });
+  return follow_ups.empty() &&
+         std::all_of(settlements.begin(), settlements.end(), [](const SettleWrite& one) { return one.writes.empty(); });
 }
 
 void SettleCall::append(Commands& commands) const {

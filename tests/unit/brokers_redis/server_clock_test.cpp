@@ -22,7 +22,7 @@ TEST_CASE("a slow answer does not set the server's clock back, a fast one sets i
   CHECK(clock.now_us(at(10'000)) == kDay + 5'000);
   clock.heard(kDay + 20'000, at(19'900), at(20'050));
   CHECK(clock.now_us(at(30'000)) == kDay + 29'950);
-  CHECK(clock.doubt() == Microseconds{60});  // asked at 90 in the first, 50 late in the second
+  CHECK(clock.doubt() == Microseconds{60});             // asked at 90 in the first, 50 late in the second
   clock.heard(kDay + 40'000, at(39'000), at(240'000));  // 200 ms later: says nothing new
   CHECK(clock.now_us(at(250'000)) == kDay + 249'950);
 }

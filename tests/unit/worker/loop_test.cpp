@@ -20,7 +20,8 @@ namespace {
 
 constexpr Task<std::int64_t()> one{"one"};
 
-// Hands out the next message when the last is settled, takes the hint of a commit, and writes down what becomes of each.
+// Hands out the next message when the last is settled, takes the hint of a commit, and writes down what becomes of
+// each.
 class HintedConsumer final : public Consumer {
  public:
   std::span<Delivery> next(std::size_t max, Deadline) override {
@@ -59,7 +60,7 @@ class HintedConsumer final : public Consumer {
   }
 
   std::string told;
-  std::optional<TimePoint> due;  // of the last follow-up
+  std::optional<TimePoint> due;      // of the last follow-up
   std::vector<RevokedTask> revoked;  // known with the first one's message
 
  private:
