@@ -206,23 +206,28 @@ TEST_CASE("F112_no limit makes values deeper than can be copied, compared, writt
   CHECK(to_json(copy) == nested(1'000));
 }
 
-// The bound that fault F112 names. Time of this thread, not of the machine; the best of five, since other work can
-// only make it longer. Unoptimised and sanitized builds are not what anybody runs.
+// The bound that fault F112 names; on a machine so slow that what is allowed takes as long, half of that again. Time of
+// this thread, not of the machine; the best of five, since other work can only make it longer. Unoptimised and
+// sanitized builds are not what anybody runs.
 TEST_CASE("F112_hostile messages are refused within ten milliseconds") {
 #if defined(NDEBUG) && defined(__OPTIMIZE__) && !defined(ERRAND_SANITIZED)
   constexpr double kSeconds = 0.010;
 #else
   constexpr double kSeconds = 1.0;
 #endif
+  const std::string largest = many_keys(99'999);  // with the object itself, as many values as may be
   for (const std::string& text : {std::string(200'000, '['), many_keys(1'000'000)}) {
-    double best = 1e9;
+    double best = 1e9, allowed = 1e9;
     for (int i = 0; i < 5; ++i) {
       const double from = thread_seconds();
       CHECK_THROWS_AS(parse_json(text), Error);
-      best = std::min(best, thread_seconds() - from);
+      const double between = thread_seconds();
+      CHECK_NOTHROW(parse_json(largest));
+      best = std::min(best, between - from);
+      allowed = std::min(allowed, thread_seconds() - between);
     }
     CAPTURE(text.size());
-    CHECK(best < kSeconds);
+    CHECK(best < std::max(kSeconds, 1.5 * allowed));
   }
 }
 
