@@ -18,6 +18,7 @@
 #include <cstring>
 #include <ctime>
 #include <iterator>
+#include <thread>
 
 namespace errand::sqlite {
 
@@ -99,6 +100,9 @@ enum class Found { nothing, older, current };
 // Which schema is there; throws for a file that is another program's or of a version nobody here knows. Reads only: a
 // file that is refused is left as it is to the byte.
 Found find_schema(Database& database) {
+  // The tables first: they come with the id in one step, so that tables of ours without it are not seen even while
+  // another process makes them.
+  const bool has_tables = pragma(database, "SELECT count(*) FROM sqlite_master") != 0;
   const std::int64_t application = pragma(database, "PRAGMA application_id");
   const std::int64_t version = pragma(database, "PRAGMA user_version");
   if (application == kApplicationId && version == kSchemaVersion) return Found::current;
@@ -108,17 +112,34 @@ Found find_schema(Database& database) {
            "expected schema version " + std::to_string(kSchemaVersion) + ", got " + std::to_string(version) +
                "; use the version of Errand that wrote it");
   }
-  if (application != 0 || pragma(database, "SELECT count(*) FROM sqlite_master") != 0) {
+  if (application != 0 || has_tables) {
     refuse(database.path(), ErrorKind::conflict,
            "expected a database of Errand or no file, got another program's database; it was left as it is");
   }
   return Found::nothing;
 }
 
-void ensure_schema(Database& database) {
+// SQLite does not wait, whatever its busy timeout, when two change a new file to a log at the same time: one of them is
+// told at once that it is locked.
+void use_log(Database& database, Milliseconds patience) {
+  constexpr Milliseconds kPause{1};
+  const auto end = std::chrono::steady_clock::now() + patience;
+  for (;;) {
+    try {
+      database.execute("PRAGMA journal_mode = WAL");
+      return;
+    } catch (const Error& error) {
+      if (error.kind() != ErrorKind::overloaded || std::chrono::steady_clock::now() >= end) throw;
+    }
+    std::this_thread::sleep_for(kPause);
+  }
+}
+
+void ensure_schema(Database& database, Milliseconds patience) {
   const Found before = find_schema(database);
+  use_log(database, patience);
   // The limit is what the log shrinks to again after a long reader has kept it from being written back.
-  database.execute("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA journal_size_limit = 67108864;");
+  database.execute("PRAGMA synchronous = FULL; PRAGMA journal_size_limit = 67108864;");
   if (before == Found::current) return;
   Transaction transaction(database);
   const Found found = find_schema(database);
@@ -198,7 +219,7 @@ Database& Store::database() {
 void Store::open() {
   auto database = std::make_unique<Database>(path_, patience_);
   refuse_network_file_system(path_);
-  ensure_schema(*database);
+  ensure_schema(*database, patience_);
   queue_news_ = open_news(path_, News::queue);
   result_news_ = open_news(path_, News::result);
   struct stat about{};

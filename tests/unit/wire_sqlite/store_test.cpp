@@ -5,7 +5,12 @@
 #include <doctest/doctest.h>
 
 #include <sys/resource.h>
+#include <atomic>
 #include <csignal>
+#include <latch>
+#include <string>
+#include <thread>
+#include <vector>
 
 using namespace errand;
 using namespace errand::sqlite;
@@ -51,6 +56,29 @@ TEST_CASE("F080_network and user-space file systems are refused, local ones are 
     CAPTURE(type);
     CHECK(locks_hold_on(type));
   }
+}
+
+// Who looked at the id and then at the tables found tables without it, and took the file for another program's.
+TEST_CASE("several who open a file that is not there yet all get the same store") {
+  const testing::Folder folder;
+  std::atomic<int> opened = 0;
+  for (int round = 0; round < 50; ++round) {
+    const std::string file = folder.file() + std::to_string(round);
+    std::latch ready(4);
+    std::vector<std::jthread> several;
+    for (int i = 0; i < 4; ++i) {
+      several.emplace_back([&] {
+        ready.arrive_and_wait();
+        try {
+          Store(file).database();
+          ++opened;
+        } catch (const Error& error) {
+          MESSAGE(std::string(error.what()));
+        }
+      });
+    }
+  }
+  CHECK(opened.load() == 200);
 }
 
 TEST_CASE("F145_a store of a newer Errand is refused and named by its version") {
