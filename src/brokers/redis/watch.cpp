@@ -67,6 +67,8 @@ bool Watch::arm(bool insist) {
     commands.begin("ZCARD").word(other);
   }
   const std::vector<Reply> replies = connection_.call(commands, Effect::repeatable);
+  // Repeated on a new connection, which tracks nothing yet: whoever finds nothing now arms again, there.
+  if (set_up_for_ != connection_.generation()) return false;
   require_all(replies, "redis.watch");
   armed_ = insist || replies[kExists].integer == 0;
   return armed_;
