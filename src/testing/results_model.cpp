@@ -50,19 +50,17 @@ void ResultsModel::set_chord_size(GroupIdView group, std::size_t size) { chords_
 
 ChordProgress ResultsModel::chord_part_done(GroupIdView group, const ChordPart& part) {
   Chord& chord = chords_[std::string(group)];
-  if (chord.completed_by == part.id) return complete(chord.taken);
+  // Told again: Redis has put the parts aside, SQLite looks at its rows again.
+  if (chord.completed_by == part.id) return complete(flavour_ == Flavour::redis ? chord.taken : chord.parts);
   chord.parts.try_emplace(part.id, part);
   const bool open = flavour_ == Flavour::redis || !chord.completed_by;
   if (!open || !chord.size || chord.parts.size() < *chord.size) return {};
   chord.completed_by = part.id;
-  if (flavour_ == Flavour::redis) {
-    // The keys are renamed and deleted: what comes later starts a count that has no size.
-    chord.taken = std::move(chord.parts);
-    chord.parts.clear();
-    chord.size.reset();
-  } else {
-    chord.taken = chord.parts;
-  }
+  if (flavour_ == Flavour::sqlite) return complete(chord.parts);
+  // The keys are renamed and deleted: what comes later starts a count that has no size.
+  chord.taken = std::move(chord.parts);
+  chord.parts.clear();
+  chord.size.reset();
   return complete(chord.taken);
 }
 

@@ -88,7 +88,8 @@ void StoreModel::publish(std::span<const Envelope> envelopes, TimePoint now) {
       item.message = envelope.message;
       item.route = envelope.route;
       item.sent = now;
-      if (envelope.not_before && *envelope.not_before > now) {
+      // Who sends to Redis does not ask for its time: what may be due already is for the next fetch to see.
+      if (envelope.not_before && (flavour_ == Flavour::redis || *envelope.not_before > now)) {
         item.state = Item::State::parked;
         item.due = *envelope.not_before;
         queues_[name].parked.emplace(item.due, item.number);
@@ -183,11 +184,11 @@ std::vector<std::uint32_t> StoreModel::settle(std::string_view owner, std::span<
   std::vector<const Settlement*> order;
   for (const Settlement& one : settlements) order.push_back(&one);
   // Each goes to the front of a list; the one that was first goes there last. Dead letters stand in the order of their
-  // burial, in Redis in that of their delivery.
+  // burial; in Redis, which numbers them by token, in that of their delivery.
   const auto place = [&](const Settlement* one) {
     const bool dead = one->kind == Settlement::Kind::dead_letter;
     const std::uint64_t token = one->receipt.token;
-    return std::tuple(!dead, !dead ? ~token : flavour_ == Flavour::redis ? token : 0, one);
+    return std::tuple(!dead, dead ? 0 : ~token, one);
   };
   std::sort(order.begin(), order.end(), [&](const Settlement* a, const Settlement* b) { return place(a) < place(b); });
   for (const Settlement* settlement : order) {
@@ -209,6 +210,8 @@ std::vector<std::uint32_t> StoreModel::settle(std::string_view owner, std::span<
         break;
       case Settlement::Kind::park:
         if (!settlement->begun) item->deliveries -= std::min(item->deliveries, 1u);
+        // Redis keeps the envelope as it came: a first delivery that was not begun leaves no mark in it.
+        if (flavour_ == Flavour::redis && !settlement->begun && item->life_token == item->token) item->life_token = 0;
         item->state = Item::State::parked;
         item->due = settlement->not_before;
         queues_[item->queue].parked.emplace(item->due, item->number);
@@ -218,7 +221,7 @@ std::vector<std::uint32_t> StoreModel::settle(std::string_view owner, std::span<
         item->reason = settlement->reason;
         item->detail = settlement->detail;
         item->last_seen = now;
-        queues_[item->queue].dead.emplace(++last_dead_, item->number);
+        queues_[item->queue].dead.emplace(flavour_ == Flavour::redis ? item->token : ++last_dead_, item->number);
         break;
     }
   }
@@ -246,20 +249,27 @@ void StoreModel::give_back(Item& item, Return why) {
   if (watcher != nullptr) watcher->returned(item, why);
 }
 
+// The last that was handed out first: each goes to the front of its list, and the one that was first goes there last.
+std::vector<Item*> StoreModel::leased_to_errands() {
+  std::vector<Item*> held;
+  for (const std::uint64_t number : leased_) {
+    Item& item = items_.at(number);
+    if (!item.foreign) held.push_back(&item);
+  }
+  std::sort(held.begin(), held.end(), [](const Item* a, const Item* b) { return a->token > b->token; });
+  return held;
+}
+
 void StoreModel::bury(std::string_view owner, Return why) {
-  const std::set<std::uint64_t> held_now = leased_;
-  for (auto number = held_now.rbegin(); number != held_now.rend(); ++number) {
-    Item& item = items_.at(*number);
-    if (!item.foreign && item.owner == owner) give_back(item, why);
+  for (Item* item : leased_to_errands()) {
+    if (item->owner == owner) give_back(*item, why);
   }
   if (const auto known = owners_.find(owner); known != owners_.end()) owners_.erase(known);
 }
 
 void StoreModel::bury_after(std::string_view owner, std::uint64_t token) {
-  const std::set<std::uint64_t> held_now = leased_;
-  for (auto number = held_now.rbegin(); number != held_now.rend(); ++number) {
-    Item& item = items_.at(*number);
-    if (!item.foreign && item.owner == owner && item.token > token) give_back(item, Return::answer_lost);
+  for (Item* item : leased_to_errands()) {
+    if (item->owner == owner && item->token > token) give_back(*item, Return::answer_lost);
   }
 }
 
@@ -270,10 +280,8 @@ std::size_t StoreModel::sweep(TimePoint now) {
     if (until < now) silent.push_back(owner);
   }
   for (const std::string& owner : silent) bury(owner, Return::owner_dead);
-  const std::set<std::uint64_t> held_now = leased_;
-  for (const std::uint64_t number : held_now) {
-    Item& item = items_.at(number);
-    if (!item.foreign && item.until < now) give_back(item, Return::lease_ended);
+  for (Item* item : leased_to_errands()) {
+    if (item->until < now) give_back(*item, Return::lease_ended);
   }
   return before - leased_.size();
 }

@@ -125,6 +125,7 @@ class StoreModel {
   enum class Place { front, back };
   std::vector<std::string> targets(const Route& route) const;
   void put_ready(Item& item, Place place);
+  std::vector<Item*> leased_to_errands();
   void give_back(Item& item, Return why);
   void promote(Queue& queue, TimePoint now);
   std::uint64_t next_token(TimePoint now);

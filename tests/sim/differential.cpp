@@ -66,7 +66,8 @@ static_assert(kWeights.size() == kNames.size());
 class Pair {
  public:
   Pair(const Subject& subject, const std::string& name)
-      : name_(name),
+      : flavour_(subject.flavour),
+        name_(name),
         broker_(open_broker(subject.url)),
         results_(open_result_backend(subject.url)),
         model_(subject.flavour, wall_now()),
@@ -109,6 +110,9 @@ class Pair {
  private:
   struct Held {
     Delivery real, model;
+  };
+  struct Seen {
+    std::uint64_t token = 0, life = 0;
   };
   struct Side {
     std::unique_ptr<Consumer> consumer;
@@ -176,11 +180,12 @@ class Pair {
       same(got[i].redelivered, expected[i].redelivered, "redelivered of " + id);
       same(got[i].receipt.queue, expected[i].receipt.queue, "queue of " + id);
       // Tokens are the driver's own; that they grow, and whether the message began a new life, is not.
-      auto& [real, model] = tokens_[{id, side.queue}];
-      same(got[i].receipt.token > real, expected[i].receipt.token > model, "growing token of " + id);
-      if (model != 0) same(got[i].life_token > real, expected[i].life_token > model, "new life of " + id);
-      real = got[i].receipt.token;
-      model = expected[i].receipt.token;
+      auto& [real, model] = seen_[{id, side.queue}];
+      same(got[i].receipt.token > real.token, expected[i].receipt.token > model.token, "growing token of " + id);
+      if (model.token != 0)
+        same(got[i].life_token != real.life, expected[i].life_token != model.life, "new life of " + id);
+      real = {got[i].receipt.token, got[i].life_token};
+      model = {expected[i].receipt.token, expected[i].life_token};
       side.held.push_back({std::move(got[i]), expected[i]});
     }
     return expected.size();
@@ -225,7 +230,9 @@ class Pair {
     Side& side = sides_[number];
     side.stale += late;
     same(side.consumer->stale(), side.stale, "what came too late");
-    same(side.consumer->take_lost().size(), late, "what the consumer lost");
+    const std::size_t lost = side.consumer->take_lost().size();
+    // What the consumer has settled itself, and knows to be settled, the one for Redis does not call lost.
+    if (lost != 0 || flavour_ == Flavour::sqlite) same(lost, late, "what the consumer lost");
   }
 
   void settle(std::size_t number, const std::vector<Settlement>& real, const std::vector<Settlement>& model) {
@@ -412,7 +419,8 @@ class Pair {
       case Kind::chord_part:
         return chord_part(random);
       case Kind::group: {
-        const std::string group = name_ + ".g" + std::to_string(random.below(2));
+        // None that a chord counts: a saved chord of groups takes its results from elsewhere, which no model knows.
+        const std::string group = name_ + ".saved" + std::to_string(random.below(2));
         const std::vector<TaskId> members{group + ".m0", group + ".m" + std::to_string(random.below(5))};
         results_->put_group(group, members);
         model_results_.put_group(group, members);
@@ -442,6 +450,7 @@ class Pair {
     }
   }
 
+  Flavour flavour_;
   std::string name_;
   std::unique_ptr<Broker> broker_;
   std::unique_ptr<ResultBackend> results_;
@@ -450,7 +459,7 @@ class Pair {
   std::array<std::string, 2> queues_;
   std::array<Side, 3> sides_;
   std::vector<TaskId> ids_;
-  std::map<std::pair<std::string, std::string>, std::pair<std::uint64_t, std::uint64_t>> tokens_;
+  std::map<std::pair<TaskId, std::string>, std::pair<Seen, Seen>> seen_;  // by id and queue: of driver and model
   std::size_t owners_ = 0;
 };
 

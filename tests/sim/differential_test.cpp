@@ -2,6 +2,7 @@
 // ERRAND_DIFFERENTIAL_SEEDS says how many sequences each driver gets. A sequence that differs is shrunk and printed.
 #include "sim/differential.hpp"
 #include "support/folder.hpp"
+#include "support/redis_server.hpp"
 
 #include <doctest/doctest.h>
 
@@ -11,6 +12,7 @@
 using namespace sim;
 using errand::testing::Flavour;
 using errand::testing::Folder;
+using errand::testing::RedisServer;
 
 namespace {
 
@@ -53,4 +55,9 @@ TEST_CASE("the model of the SQLite driver answers as the driver does") {
 
 TEST_CASE("the memory driver answers as the model of the SQLite driver does") {
   compare({"memory://differential", Flavour::sqlite});
+}
+
+TEST_CASE("the model of the Redis driver answers as the driver does") {
+  RedisServer server;
+  if (server.runs()) compare({server.url(), Flavour::redis});
 }
