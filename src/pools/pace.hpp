@@ -11,6 +11,9 @@ namespace errand::pools {
 
 class Pace {
  public:
+  /// Behind a task that runs longer nothing waits.
+  static constexpr std::chrono::milliseconds kLongRun{10};
+
   void ran(std::chrono::nanoseconds duration, std::size_t bytes) noexcept {
     const double seconds = std::max(kShortest, std::chrono::duration<double>(duration).count());
     seconds_ = seconds_ <= 0 ? seconds : seconds_ * (1 - kWeight) + seconds * kWeight;

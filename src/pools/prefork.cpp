@@ -15,7 +15,6 @@
 namespace errand::pools {
 
 namespace {
-constexpr Milliseconds kLongRun{10};  // behind a task that runs longer nothing waits
 constexpr std::size_t kReadAtOnce = 64u << 10;
 constexpr Milliseconds kReclaimWait{500};
 }  // namespace
@@ -153,7 +152,7 @@ int PreforkPool::wait_time() const {
   for (const auto& child : children_) {
     for (const auto& [run, running] : child->runs) {
       if (running.hard_at) next = std::min(next, *running.hard_at);
-      if (running.begun && !child->long_run) next = std::min(next, running.started + kLongRun);
+      if (running.begun && !child->long_run) next = std::min(next, running.started + Pace::kLongRun);
     }
   }
   if (children_.size() < options_.concurrency && !stopping_) next = std::min(next, spawn_at_);
@@ -277,7 +276,7 @@ void PreforkPool::check_clocks() {
   for (const auto& child : children_) {
     child->long_run = false;
     for (auto& [run, running] : child->runs) {
-      if (running.begun && now - running.started >= kLongRun) child->long_run = true;
+      if (running.begun && now - running.started >= Pace::kLongRun) child->long_run = true;
       if (!running.hard_at || *running.hard_at > now || child->pid <= 0) continue;
       running.hard_at.reset();
       child->timed_out = run;

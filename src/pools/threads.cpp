@@ -10,7 +10,6 @@ namespace errand::pools {
 namespace {
 // Without limits running nothing happens by the clock; this only bounds how long the watcher sleeps.
 constexpr std::chrono::seconds kLongestWatch{60};
-constexpr Milliseconds kLongRun{10};  // while every thread has a task that runs longer, nothing waits behind them
 }  // namespace
 
 ThreadPool::ThreadPool(PoolOptions options, std::string name) : options_(std::move(options)), name_(std::move(name)) {}
@@ -39,8 +38,9 @@ std::size_t ThreadPool::free_slots() const noexcept {
   std::size_t each = shared_->pace.depth(std::max<std::size_t>(1, options_.pipeline));
   if (each > 1 && shared_->busy >= options_.concurrency) {
     const SteadyPoint now = std::chrono::steady_clock::now();
-    const bool all_long = std::all_of(shared_->slots.begin(), shared_->slots.end(),
-                                      [&](const auto& slot) { return slot->run != 0 && now - slot->since > kLongRun; });
+    const bool all_long = std::all_of(shared_->slots.begin(), shared_->slots.end(), [&](const auto& slot) {
+      return slot->run != 0 && now - slot->since > Pace::kLongRun;
+    });
     if (all_long) each = 1;
   }
   const std::size_t capacity = options_.concurrency * each;

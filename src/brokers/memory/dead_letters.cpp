@@ -40,7 +40,8 @@ std::vector<DeadLetter> Store::dead_letters(std::string_view name, std::size_t l
   return letters;
 }
 
-std::size_t Store::requeue_dead(std::string_view name, std::span<const std::string> ids) {
+template <class Use>
+std::size_t Store::take_dead(std::string_view name, std::span<const std::string> ids, Use use) {
   const std::lock_guard lock(mutex_);
   const auto queue = queues_.find(name);
   if (queue == queues_.end()) return 0;
@@ -48,27 +49,22 @@ std::size_t Store::requeue_dead(std::string_view name, std::span<const std::stri
   for (const std::string& id : ids) {
     auto letter = queue->second.dead.extract(number_of(id).value_or(0));
     if (letter.empty()) continue;
-    Item item = std::move(letter.mapped().item);
-    item.deliveries = 0;
-    item.life_token = last_token_ + 1;
-    put_ready(std::move(item));
+    use(std::move(letter.mapped().item));
     count += 1;
   }
   return count;
 }
 
+std::size_t Store::requeue_dead(std::string_view name, std::span<const std::string> ids) {
+  return take_dead(name, ids, [this](Item item) {
+    item.deliveries = 0;
+    item.life_token = last_token_ + 1;
+    put_ready(std::move(item));
+  });
+}
+
 std::size_t Store::drop_dead(std::string_view name, std::span<const std::string> ids) {
-  const std::lock_guard lock(mutex_);
-  const auto queue = queues_.find(name);
-  if (queue == queues_.end()) return 0;
-  std::size_t count = 0;
-  for (const std::string& id : ids) {
-    const auto letter = queue->second.dead.extract(number_of(id).value_or(0));
-    if (letter.empty()) continue;
-    forget(letter.mapped().item);
-    count += 1;
-  }
-  return count;
+  return take_dead(name, ids, [this](const Item& item) { forget(item); });
 }
 
 }  // namespace errand::memory

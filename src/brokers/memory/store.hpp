@@ -107,6 +107,9 @@ class Store {
 
   std::vector<std::string> targets(const Route& route) const;
   void put_ready(Item item);
+  // Takes the letters that are there out of the dead ones and gives each to `use`; returns how many.
+  template <class Use>
+  std::size_t take_dead(std::string_view name, std::span<const std::string> ids, Use use);
   void put_parked(Item item, TimePoint due);
   void forget(const Item& item) { bytes_ -= item.bytes; }
   void tell(const std::string& queue);

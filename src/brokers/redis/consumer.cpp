@@ -167,7 +167,6 @@ std::span<Delivery> RedisConsumer::hand_out() {
 }
 
 void RedisConsumer::append_fetch(Commands& commands, std::size_t max) {
-  asked_at_ = std::chrono::steady_clock::now();
   commands.eval(kFetchScript, fetch_keys());
   commands.word(std::min(max, kMostAtOnce)).word(options_.owner).word(microseconds(options_.lease));
   commands.word(keys_.step_count()).word(core::uuid4() + "-");
@@ -179,6 +178,7 @@ void RedisConsumer::append_fetch(Commands& commands, std::size_t max) {
 void RedisConsumer::fetch(std::size_t max) {
   Commands commands;
   append_fetch(commands, max);
+  const SteadyPoint asked_at = std::chrono::steady_clock::now();
   Reply reply;
   try {
     ERRAND_FAILPOINT("claim.before");
@@ -194,11 +194,11 @@ void RedisConsumer::fetch(std::size_t max) {
                  .code = error.code()});
   }
   lost_connection_ = false;
-  take_in(reply);
+  take_in(reply, asked_at);
   ERRAND_FAILPOINT_IF(!ahead_.empty(), "claim.after");
 }
 
-void RedisConsumer::take_in(const Reply& reply) {
+void RedisConsumer::take_in(const Reply& reply, SteadyPoint asked_at) {
   constexpr std::size_t kHead = 5;
   constexpr std::size_t kEach = 3;
   if (reply.elements.size() < kHead) {
@@ -206,7 +206,7 @@ void RedisConsumer::take_in(const Reply& reply) {
   }
   const std::int64_t now_us = std::stoll(reply.elements[0].text);
   note_skew(now_us);
-  server_clock_.heard(now_us, asked_at_, std::chrono::steady_clock::now());
+  server_clock_.heard(now_us, asked_at, std::chrono::steady_clock::now());
   due_at_ = SteadyPoint::max();
   if (const std::string& due = reply.elements[1].text; !due.empty()) {
     const std::int64_t left =

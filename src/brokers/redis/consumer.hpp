@@ -44,7 +44,7 @@ class RedisConsumer final : public Consumer {
   };
   void fetch(std::size_t max);
   void append_fetch(Commands& commands, std::size_t max);
-  void take_in(const Reply& reply);
+  void take_in(const Reply& reply, SteadyPoint asked_at);
   std::span<Delivery> hand_out();
   Delivery& decode(const std::string& tag, std::uint64_t token, std::size_t queue, const std::string& bytes);
   /// What has to be done from time to time; its times are in the members ending in _at_.
@@ -89,7 +89,6 @@ class RedisConsumer final : public Consumer {
   std::uint64_t generation_ = 0;             // of the connection that the epoch was asked on
   SteadyPoint due_at_ = SteadyPoint::max();  // the earliest parked message
   ServerClock server_clock_;
-  SteadyPoint asked_at_{};  // when the last fetch left
   SteadyPoint heartbeat_at_{}, touch_at_{}, sweep_at_{}, foreign_at_{}, look_at_{};
 };
 

@@ -50,6 +50,7 @@ std::vector<std::uint64_t> RedisConsumer::run_and_fetch(const SettleCall& call, 
   Commands commands;
   append_fetch(commands, max);
   call.append(commands);
+  const SteadyPoint asked_at = std::chrono::steady_clock::now();
   std::vector<Reply> replies;
   try {
     replies = connection_.call(commands, Effect::changes);
@@ -59,7 +60,7 @@ std::vector<std::uint64_t> RedisConsumer::run_and_fetch(const SettleCall& call, 
   }
   if (!replies[0].is_error()) {  // else the next fetch says why
     try {
-      take_in(replies[0]);
+      take_in(replies[0], asked_at);
       // What the call itself puts on a list or parks came after this look.
       looked_ahead_ = call.only_ends();
     } catch (const Error& error) {

@@ -16,6 +16,50 @@
 
 namespace errand::sqlite {
 
+namespace {
+
+// The names of sqlite.org/rescode.html, which the library has no function for. The ones that an operator looks up.
+std::string name_of(int code) {
+  switch (code & 0xff) {
+    case SQLITE_PERM:
+      return "SQLITE_PERM";
+    case SQLITE_BUSY:
+      return "SQLITE_BUSY";
+    case SQLITE_LOCKED:
+      return "SQLITE_LOCKED";
+    case SQLITE_NOMEM:
+      return "SQLITE_NOMEM";
+    case SQLITE_READONLY:
+      return "SQLITE_READONLY";
+    case SQLITE_INTERRUPT:
+      return "SQLITE_INTERRUPT";
+    case SQLITE_IOERR:
+      return "SQLITE_IOERR " + std::to_string(code);
+    case SQLITE_CORRUPT:
+      return "SQLITE_CORRUPT";
+    case SQLITE_FULL:
+      return "SQLITE_FULL";
+    case SQLITE_CANTOPEN:
+      return "SQLITE_CANTOPEN";
+    case SQLITE_SCHEMA:
+      return "SQLITE_SCHEMA";
+    case SQLITE_TOOBIG:
+      return "SQLITE_TOOBIG";
+    case SQLITE_CONSTRAINT:
+      return "SQLITE_CONSTRAINT " + std::to_string(code);
+    case SQLITE_MISUSE:
+      return "SQLITE_MISUSE";
+    case SQLITE_AUTH:
+      return "SQLITE_AUTH";
+    case SQLITE_NOTADB:
+      return "SQLITE_NOTADB";
+    default:
+      return "SQLite result code " + std::to_string(code);
+  }
+}
+
+}  // namespace
+
 void throw_sqlite(int code, std::string_view operation, std::string_view path, std::string_view message) {
   ErrorKind kind = ErrorKind::bug;
   std::string detail(message);
@@ -60,7 +104,7 @@ void throw_sqlite(int code, std::string_view operation, std::string_view path, s
                .operation = std::string(operation),
                .subject = std::string(path),
                .detail = std::move(detail),
-               .code = std::string("SQLITE_") + sqlite3_errstr(code)});
+               .code = name_of(code)});
 }
 
 Query::Query(Database& database, sqlite3_stmt* statement) : database_(&database), statement_(statement) {}
