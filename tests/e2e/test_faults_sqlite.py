@@ -55,6 +55,17 @@ def small_disk(folder, size):
         subprocess.run(["umount", str(folder)], check=True)
 
 
+@contextlib.contextmanager
+def without_rights():
+    """A folder that anyone may write, the program in it, and a user who is not root: root may write everything. The
+    program is a copy because nobody but root looks into root's home, where the tree may stand."""
+    with tempfile.TemporaryDirectory(prefix="errand-rights-") as name:
+        folder = pathlib.Path(name)
+        folder.chmod(0o777)
+        copy = shutil.copy(program("interop_worker"), folder)
+        yield folder, copy, 65534 if os.getuid() == 0 else None
+
+
 def rss_kib(pid):
     status = pathlib.Path(f"/proc/{pid}/status").read_text()
     return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS"))
@@ -161,16 +172,10 @@ def test_F078_a_file_that_is_taken_away_stops_the_worker_within_five_seconds_and
 
 
 def test_F078_rights_that_are_taken_away_stop_the_worker_and_say_so():
-    if os.getuid() != 0:
-        user = None
-    else:
-        user = 65534  # root may write everything
-    with tempfile.TemporaryDirectory(prefix="errand-rights-") as name:
-        folder = pathlib.Path(name)
-        folder.chmod(0o777)
+    with without_rights() as (folder, worker_program, user):
         log = folder / "log"
         path = folder / "errand.db"
-        worker = subprocess.Popen([program("interop_worker"), "worker", "-b", f"sqlite:///{path}", "-Q", "native", "-c", "1"],
+        worker = subprocess.Popen([worker_program, "worker", "-b", f"sqlite:///{path}", "-Q", "native", "-c", "1"],
                                   stdout=log.open("w"), stderr=subprocess.STDOUT, cwd=folder, user=user)
         try:
             wait_for(lambda: "ready" in log.read_text() or worker.poll() is not None, "the worker is ready")
@@ -184,18 +189,12 @@ def test_F078_rights_that_are_taken_away_stop_the_worker_and_say_so():
                 worker.wait(10)
 
 
-def test_F080_a_start_on_a_file_it_may_not_open_exits_78(tmp_path):
-    if os.getuid() == 0:
-        user = 65534
-    else:
-        user = None
-    with tempfile.TemporaryDirectory(prefix="errand-rights-") as name:
-        folder = pathlib.Path(name)
-        folder.chmod(0o777)
+def test_F080_a_start_on_a_file_it_may_not_open_exits_78():
+    with without_rights() as (folder, worker_program, user):
         path = folder / "errand.db"
         path.write_bytes(b"")
         path.chmod(0o400)
-        done = subprocess.run([program("interop_worker"), "worker", "-b", f"sqlite:///{path}", "-Q", "native"], cwd="/",
+        done = subprocess.run([worker_program, "worker", "-b", f"sqlite:///{path}", "-Q", "native"], cwd="/",
                               capture_output=True, text=True, timeout=30, user=user)
         assert done.returncode == 78, done.stderr
         assert "errand.db" in done.stderr
