@@ -5,7 +5,8 @@
   ./dev bench --write                  the report also becomes docs/benchmarks.md and docs/benchmarks.svg
   ./dev bench --into runs.json --rounds 1 --store redis     adds a round to what the file holds
   ./dev bench --report runs.json --write                    only the report
-  ./dev bench memory | parked          resident memory over a million tasks; a million parked tasks (endurance.py)
+  ./dev bench memory | parked          resident memory over a million tasks; a million parked tasks (endurance.py);
+                                       with --into they become part of the report
 
 No-op tasks with stored results. prefilled: the queue is full before the worker comes. steady: a producer in another
 process sends while the worker runs. raw: bench/raw.hpp, same fetch, results and acknowledgements, in batches of
@@ -102,6 +103,11 @@ class Runs:
         self.data["latencies"].append({"store": store, **found})
         self._save()
 
+    def note(self, kind, found):
+        """Endurance: the last run of a store and size counts."""
+        self.data[kind] = [one for one in self.data.get(kind, []) if one["store"] != found["store"]] + [found]
+        self._save()
+
     def describe(self, arguments):
         self.data["machine"] = machine()
         self.data["date"] = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
@@ -120,7 +126,8 @@ def parse():
     parser.add_argument("--celery-tasks", type=int)
     parser.add_argument("--latency-tasks", type=int)
     parser.add_argument("-c", "--concurrency", type=int, default=2)
-    parser.add_argument("--batch", type=int, default=64, help="of the raw client (default: 64)")
+    parser.add_argument("--batch", type=int, default=128,
+                        help="of the raw client (default: 128, as many short tasks as a worker hands to one process)")
     parser.add_argument("--store", action="append", choices=["redis", "sqlite"])
     parser.add_argument("--folder", help="where servers and files live, on a real disk (default: /var/tmp)")
     parser.add_argument("--into", type=pathlib.Path, help="file the numbers are added to")
@@ -143,10 +150,10 @@ def parse():
 
 def main():
     arguments = parse()
-    if arguments.what != "compare":
-        endurance.run(arguments)
-        return
     runs = Runs(arguments.report or arguments.into)
+    if arguments.what != "compare":
+        endurance.run(arguments, runs.note)
+        return
     if arguments.report is None:
         for number in range(arguments.rounds):
             print(f"-- round {number + 1} of {arguments.rounds}", flush=True)

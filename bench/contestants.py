@@ -5,6 +5,7 @@ import os
 import pathlib
 import shutil
 import socket
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -56,6 +57,12 @@ class RedisStore:
     def results(self):
         return self._results.dbsize()
 
+    def left(self):
+        return self._client.llen("bench") + self._client.hlen("unacked")
+
+    def stored(self):
+        return sum(1 for _ in self._client.scan_iter("celery-task-meta-*", count=5_000))
+
     def close(self):
         self._process.terminate()
         self._process.wait()
@@ -68,8 +75,6 @@ class SqliteStore:
     version = None
 
     def __init__(self, folder):
-        import sqlite3
-
         self._folder = pathlib.Path(folder)
         self._number = 0
         self.version = sqlite3.sqlite_version
@@ -78,7 +83,20 @@ class SqliteStore:
         for old in self._folder.glob("run*"):
             old.unlink()
         self._number += 1
-        return f"sqlite:///{self._folder}/run{self._number}.db"
+        return f"sqlite:///{self._path()}"
+
+    def _path(self):
+        return self._folder / f"run{self._number}.db"
+
+    def _count(self, table):
+        with contextlib.closing(sqlite3.connect(self._path())) as file:
+            return file.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
+
+    def left(self):
+        return self._count("message")
+
+    def stored(self):
+        return self._count("result")
 
     def close(self):
         pass
@@ -126,20 +144,30 @@ def worker_command(build, mode, url, tasks, pool="prefork", concurrency=2):
             "-c", str(concurrency)]
 
 
+def finished(store, who, tasks, rate):
+    """A number counts only for work that was done: nothing waits or is held any more, and each task has its result."""
+    left, stored = store.left(), store.stored()
+    if left != 0 or stored != tasks:
+        sys.exit(f"bench: {store.name}, {who}: expected {tasks} results and nothing left, got {stored} and {left}")
+    return rate
+
+
 def errand(build, store, shape, tasks, pool, concurrency):
     url = store.fresh()
     if shape == "prefilled":
         one_line(worker_command(build, "fill", url, tasks))
     mode = "drain" if shape == "prefilled" else "steady"
-    return one_line(worker_command(build, mode, url, tasks, pool, concurrency))["per_second"]
+    rate = one_line(worker_command(build, mode, url, tasks, pool, concurrency))["per_second"]
+    return finished(store, f"errand {pool}", tasks, rate)
 
 
 def raw(build, store, shape, tasks, batch):
     url = store.fresh()
     one_line(worker_command(build, "fill", url, tasks))
     mode = "drain" if shape == "prefilled" else "steady"
-    return one_line([program(build, "raw_bench"), mode, "--broker", url, "--tasks", str(tasks),
+    rate = one_line([program(build, "raw_bench"), mode, "--broker", url, "--tasks", str(tasks),
                      "--batch", str(batch)])["per_second"]
+    return finished(store, "raw", tasks, rate)
 
 
 def celery(store, shape, tasks, concurrency):
@@ -164,7 +192,7 @@ def celery(store, shape, tasks, concurrency):
         wait_for(lambda: store.results() >= first, "Celery's first result", 60)
         begin, had = time.monotonic(), store.results()
         wait_for(lambda: store.results() >= tasks, "Celery's last result", PATIENCE)
-        return (tasks - had) / (time.monotonic() - begin)
+        return (tasks - had) / (time.monotonic() - begin)  # all of them have their results, by the condition above
     finally:
         for process in filter(None, [producer, worker]):
             process.terminate()

@@ -43,18 +43,25 @@ class Watched:
         self.output = process.stdout.read()
         self.looks = [look for look in self.looks if look > 0]
 
-    def line(self):
+    def shown(self):
+        """A few looks in MiB, spread over the run, and the highest."""
         step = max(1, len(self.looks) // SHOWN)
-        return " ".join(f"{look / 1024:.1f}" for look in self.looks[::step]) + f" MiB, highest {max(self.looks) / 1024:.1f}"
+        return [round(look / 1024, 1) for look in self.looks[::step]], round(max(self.looks) / 1024, 1)
+
+    def line(self):
+        looks, highest = self.shown()
+        return " ".join(f"{look:.1f}" for look in looks) + f" MiB, highest {highest:.1f}"
 
 
-def memory(arguments, store):
+def memory(arguments, store, note):
     url = store.fresh()
     fill = contestants.worker_command(arguments.build, "fill", url, arguments.tasks)
     subprocess.run(fill, check=True, stdout=subprocess.DEVNULL)
     run = Watched(contestants.worker_command(arguments.build, "drain", url, arguments.tasks, "prefork", arguments.concurrency))
     print(f"{store.name}: {arguments.tasks} tasks, {run.output.strip()}")
     print(f"{store.name}: resident memory of the worker over the run: {run.line()}", flush=True)
+    looks, highest = run.shown()
+    note("memory", {"store": store.name, "tasks": arguments.tasks, "mib": looks, "highest_mib": highest})
 
 
 def parked_count(store, url):
@@ -71,7 +78,7 @@ def parked_count(store, url):
         connection.close()
 
 
-def parked(arguments, store):
+def parked(arguments, store, note):
     some = max(1_000, arguments.tasks // 20)
 
     def drain(url):
@@ -98,9 +105,12 @@ def parked(arguments, store):
     start = time.monotonic()
     run = Watched(idle, until=lambda: time.monotonic() - start > 5.0)
     print(f"{store.name}: idle beside {left} parked ones: {run.line()}", flush=True)
+    note("parked", {"store": store.name, "parked": left, "tasks": some, "alone": alone, "beside": beside,
+                    "idle_mib": run.shown()[1]})
 
 
-def run(arguments):
+def run(arguments, note):
+    """`note(kind, found)` keeps what was found for the report."""
     for name in arguments.store:
         with contestants.open_store(name, arguments.folder) as store:
-            (memory if arguments.what == "memory" else parked)(arguments, store)
+            (memory if arguments.what == "memory" else parked)(arguments, store, note)

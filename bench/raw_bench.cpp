@@ -1,7 +1,7 @@
 // The raw clients (raw.hpp) under the same measurement as worker_bench: one run, one line of JSON.
 //
-//   raw_bench drain  --broker redis://127.0.0.1:6379/9 --tasks 100000 --batch 64
-//   raw_bench steady --broker sqlite:////var/tmp/bench.db --tasks 100000 --batch 64
+//   raw_bench drain  --broker redis://127.0.0.1:6379/9 --tasks 100000 --batch 128
+//   raw_bench steady --broker sqlite:////var/tmp/bench.db --tasks 100000 --batch 128
 //
 // drain takes what worker_bench fill has sent. steady first takes those messages out, then sends the same bytes from
 // another process while it works.
@@ -59,7 +59,7 @@ int run(const std::string& mode, const std::string& broker, std::size_t tasks, s
 
 int main(int argc, char** argv) {
   std::string mode = argc > 1 ? argv[1] : "", broker;
-  std::size_t tasks = 20'000, batch = 64;
+  std::size_t tasks = 20'000, batch = 128;
   for (int i = 2; i + 1 < argc; i += 2) {
     const std::string_view flag = argv[i];
     if (flag == "--broker") broker = argv[i + 1];

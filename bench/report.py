@@ -57,6 +57,27 @@ def latencies(data):
                          for key in ("start_p50_us", "start_p99_us", "result_p50_us", "result_p99_us")]
 
 
+def endurance_lines(data):
+    """What ./dev bench memory and parked have found, when they were run into the same file."""
+    out = []
+    if data.get("memory") or data.get("parked"):
+        out += ["", "## What must not grow", ""]
+    if data.get("memory"):
+        out += ["Resident memory of the worker (supervisor), in MiB, at moments spread over the run (`./dev bench memory`).", "",
+                "| store | tasks | from the first to the last | highest |", "| --- | --- | --- | --- |"]
+        for one in data["memory"]:
+            looks = " ".join(f"{look:.1f}" for look in one["mib"])
+            out.append(f"| {TITLES[one['store']]} | {number(one['tasks'])} | {looks} | {one['highest_mib']:.1f} |")
+    if data.get("parked"):
+        out += ["", "Tasks that wait for tomorrow, and others that run beside them (`./dev bench parked`).", "",
+                "| store | parked | tasks per second without them | beside them | ratio | idle worker beside them, MiB |",
+                "| --- | --- | --- | --- | --- | --- |"]
+        for one in data["parked"]:
+            out.append(f"| {TITLES[one['store']]} | {number(one['parked'])} | {number(one['alone'])} | {number(one['beside'])} | "
+                       f"{one['beside'] / one['alone']:.2f} | {one['idle_mib']:.1f} |")
+    return out
+
+
 def as_markdown(data):
     found = medians(data)
     box = data["machine"]
@@ -78,6 +99,7 @@ def as_markdown(data):
             "| store | send to start, p50 | p99 | send to result, p50 | p99 |", "| --- | --- | --- | --- | --- |"]
     for store, *values in latencies(data):
         out.append(f"| {TITLES[store]} | " + " | ".join(number(value) for value in values) + " |")
+    out += endurance_lines(data)
     out += ["", "## Rates", "", "Tasks per second: median, and lowest to highest of the rounds.", "",
             "| store | queue | who | tasks | median | lowest | highest |", "| --- | --- | --- | --- | --- | --- | --- |"]
     for store, shape in places(found):

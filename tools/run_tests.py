@@ -29,6 +29,7 @@ LEVELS = {
     "install": "install",
     "interop": "interop",
     "e2e": "e2e",
+    "bench": "bench",
     "tidy": "tidy",
     "sanitized": None,  # a slice of ./dev sanitize, in a build folder of its own
 }
