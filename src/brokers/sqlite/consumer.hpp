@@ -28,7 +28,11 @@ class SqliteConsumer final : public Consumer {
   std::vector<RevokedTask> take_revoked() override { return std::exchange(revoked_, {}); }
 
  private:
-  struct Claimed;
+  // Messages that a transaction has taken, which is not committed yet.
+  struct Claimed {
+    std::vector<Delivery> deliveries;
+    std::vector<std::string> metas;  // beside them, still to be decoded
+  };
   void claim(std::size_t max);
   Claimed claim_within(Database& database, std::size_t max);
   std::size_t claim_from(Database& database, std::size_t index, std::size_t max, std::int64_t token, Claimed& into);
