@@ -134,6 +134,8 @@ void Ledger::began(Process& process, const Execution& execution) {
   if (body.began) broken("I5", execution.id + " began twice from one delivery");
   if (one.early && cluster_.store.items().contains(claim.first))
     broken("I5", execution.id + " began before its early acknowledgement was safe");
+  if (one.early && over_.contains(claim))
+    broken("I5", execution.id + " began although its early acknowledgement had come too late");
   body.began = true;
   body.ended = false;
   body.retries = execution.retries;

@@ -136,8 +136,8 @@ class Ledger final : public StoreWatcher, public ResultsWatcher {
   std::map<Claim, SteadyPoint> over_;                       // deliveries whose lease was lost, and when
   std::map<std::uint64_t, std::vector<SteadyPoint>> pace_;  // message -> its last deliveries
   std::map<std::pair<std::string, std::string>, std::vector<SteadyPoint>> started_;  // process, task -> with a rate
-  std::map<TaskId, std::string> owed_;  // to the owner that acknowledged it early
-  std::set<std::uint64_t> put_back_;    // and not run since
+  std::map<TaskId, std::string> owed_;               // to the owner that acknowledged it early
+  std::map<std::uint64_t, std::uint64_t> put_back_;  // and not run since: with the excuses of its task at that time
   std::map<std::pair<std::string, std::uint32_t>, std::vector<Milliseconds>> jittered_;  // task, retries -> waits drawn
 };
 

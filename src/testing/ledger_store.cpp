@@ -102,7 +102,7 @@ void Ledger::put_back(const Item& item) {
   Life& one = life(item.task_id);
   one.again += 1;
   one.put_back += 1;
-  put_back_.insert(item.number);
+  put_back_[item.number] = one.excuses;
   cluster_.world.note("store", "was given back " + name_of(item) + " by an operator");
 }
 
@@ -159,7 +159,9 @@ void Ledger::check_acknowledged(const Item& item, const Body& body, Life& one) {
     // Revoked, expired, or known to have ended before.
     if (!ready && !may_store_nothing(one, true)) broken("I2", name_of(item) + " was acknowledged and never ran");
     const bool answered = record && (record->state == state::success || record->state == state::revoked);
-    if (put_back_.contains(item.number) && !answered && one.excuses == 0 && !may_store_nothing(one, true))
+    const auto back = put_back_.find(item.number);
+    const bool for_nothing = back != put_back_.end() && back->second == one.excuses && !lives_twice(item);
+    if (for_nothing && !answered && !may_store_nothing(one, true))
       broken("I26", name_of(item) + " was put back by an operator and acknowledged without having run");
     return;
   }

@@ -137,14 +137,16 @@ void Nemesis::duplicate() {
   cluster_.news();
 }
 
-// Anything that has not ended, preferably on its way between two states.
+// Anything that has not ended, preferably what a worker holds.
 void Nemesis::revoke_something() {
-  std::vector<TaskId> ids;
+  std::vector<TaskId> ids, held;
   for (const auto& [number, item] : cluster_.store.items()) {
     if (item.state != Item::State::dead && !item.task_id.empty()) ids.push_back(item.task_id);
+    if (item.state == Item::State::leased && !item.task_id.empty()) held.push_back(item.task_id);
   }
   if (ids.empty()) return;
   Prng& random = cluster_.world.random();
+  if (!held.empty() && random.chance(0.5)) ids = std::move(held);
   const TaskId id = ids[random.below(ids.size())];
   const bool terminate = random.chance(0.5);
   cluster_.inject(Fault::revoke, id);
@@ -159,9 +161,11 @@ void Nemesis::put_back() {
   const std::string& queue = cluster_.options.queue;
   const std::vector<DeadLetter> letters = cluster_.store.dead_letters(queue, SIZE_MAX, "");
   if (letters.empty()) return;
-  const std::string id = letters[cluster_.world.random().below(letters.size())].id;
+  std::vector<std::string> ids;
+  for (const DeadLetter& letter : letters) ids.push_back(letter.id);
+  if (cluster_.world.random().chance(0.5)) ids = {ids[cluster_.world.random().below(ids.size())]};  // else all of them
   cluster_.inject(Fault::put_back, "operator");
-  cluster_.store.requeue_dead(queue, {&id, 1});
+  cluster_.store.requeue_dead(queue, ids);
   cluster_.news();
 }
 

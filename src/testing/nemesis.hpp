@@ -24,7 +24,6 @@ class Nemesis {
   void put_back();
 
   Cluster& cluster_;
-  std::uint64_t serial_ = 0;
   bool healed_ = true;
   SteadyPoint healed_at_{};
   std::vector<std::shared_ptr<Strand>> foreign_;

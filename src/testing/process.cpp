@@ -7,7 +7,9 @@
 namespace errand::testing {
 
 namespace {
-constexpr double kDies = 0.002, kLosesAnswer = 0.01, kIsSlow = 0.004;  // of the steps of one process, during faults
+// Of the steps of one process, during faults.
+constexpr double kDies = 0.002, kLosesAnswer = 0.01, kIsSlow = 0.004;
+constexpr double kStandsStill = 0.01;        // of the steps that make something safe
 constexpr std::uint32_t kMostFailures = 30;  // of one process in one second: more is a busy loop (I13)
 }  // namespace
 
@@ -31,6 +33,20 @@ void Link::maybe_die(std::string_view operation, std::string_view where) {
   throw Killed{};
 }
 
+// On its way to the store with what is to be made safe: it comes when the leases may have ended.
+void Link::maybe_stand_still(std::string_view operation, Effect effect) {
+  if (effect != Effect::changes || operation == "fetch") return;
+  Cluster& cluster = process_->cluster;
+  if (process_->inbox == nullptr || !cluster.faulty(Fault::pause) || !cluster.world.random().chance(kStandsStill))
+    return;
+  cluster.inject(Fault::pause, process_->name);
+  const Milliseconds lease = cluster.options.worker.lease;
+  Host& host = *process_->host;
+  host.pause_until(std::max(host.paused_until(), cluster.world.now() + Milliseconds{cluster.world.random().between(
+                                                                           lease.count() / 2, lease.count() * 3 / 2)}));
+  process_->trouble_at = host.paused_until();
+}
+
 void Link::fail(ErrorKind kind, std::string_view operation, std::string_view detail) {
   Cluster& cluster = process_->cluster;
   const SteadyPoint now = cluster.world.now();
@@ -51,6 +67,7 @@ void Link::before(std::string_view operation, Effect effect) {
   if (!process_->alive || Strand::current()->killed()) throw Killed{};
   Cluster& cluster = process_->cluster;
   maybe_die(operation, "before");
+  maybe_stand_still(operation, effect);
   travel(true);
   if (!process_->alive) throw Killed{};
   if (cluster.away()) fail(ErrorKind::unavailable, operation, "the store is away");

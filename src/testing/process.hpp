@@ -64,6 +64,7 @@ class Link {
   void before(std::string_view operation, Effect effect);
   void after(std::string_view operation, Effect effect);
   void maybe_die(std::string_view operation, std::string_view where);
+  void maybe_stand_still(std::string_view operation, Effect effect);
   void travel(bool loaded);
   [[noreturn]] void fail(ErrorKind kind, std::string_view operation, std::string_view detail);
   std::shared_ptr<Process> process_;

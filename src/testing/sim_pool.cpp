@@ -74,7 +74,7 @@ void SimPool::begin(Child& child, Execution execution) {
   child.strand = world.spawn(process_->host, [this, &child] { body(child); });
   const auto timer = [&](std::optional<Milliseconds> limit, auto what) {
     if (!limit || child.execution.finish_failure) return;
-    world.after(*limit, [this, &child, serial = child.serial, strand = std::weak_ptr<Strand>(child.strand), what] {
+    world.after(*limit, [&child, serial = child.serial, strand = std::weak_ptr<Strand>(child.strand), what] {
       if (!strand.expired() && child.serial == serial && child.strand) what();
     });
   };

@@ -120,8 +120,7 @@ int Loop::run() {
   while (!exit_code_) {
     inbox_.drain(inputs_);
     // After the drain: what is told has ended by now, and a retry is never due before its wait is over.
-    now_ = read_clocks();
-    now_.wall += consumer_.clock_ahead();
+    look_at_clocks();
     for (Input& input : inputs_) {
       ERRAND_FAILPOINT_IF(std::holds_alternative<StopRequested>(input), "shutdown.begin");
       step(std::move(input));
@@ -201,6 +200,8 @@ void Loop::commit() {
   } else if (was_away && !committer_.retry_at()) {
     log::info("worker.commit", "the store is back; everything held is safe");
   }
+  // The store may have taken its time, or this process stood still: the leases have grown older.
+  look_at_clocks();
   lose();  // before what is safe: an early acknowledgement that came too late must not start its task
   if (safe.empty()) return;
   step(Committed{std::move(safe)});
@@ -234,8 +235,7 @@ bool Loop::fetch() {
       step(Revoked{std::move(revoked)});  // before the messages that may be among them
     }
     if (deliveries.empty()) return false;
-    now_ = read_clocks();
-    now_.wall += consumer_.clock_ahead();
+    look_at_clocks();
     Delivered delivered;
     delivered.arrivals.reserve(deliveries.size());
     for (Delivery& delivery : deliveries) {
@@ -262,7 +262,7 @@ bool Loop::fetch() {
   } catch (const Error& away) {
     if (!is_about_the_store(away)) throw;
     log::limited(log::Level::warning, "worker.fetch", away.what());
-    fetch_after_ = read_clocks().steady + fetch_backoff_.next();
+    fetch_after_ = clock_.steady() + fetch_backoff_.next();
     return false;
   }
 }

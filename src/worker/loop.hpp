@@ -90,7 +90,7 @@ class Loop {
   void lose();
   bool fetch();
   std::size_t wanted() const;
-  Now read_clocks() const { return {clock_.now(), clock_.steady()}; }
+  void look_at_clocks() { now_ = {clock_.now() + consumer_.clock_ahead(), clock_.steady()}; }
   Deadline next_wake() const;
   bool settled_enough() const;
   void stop_if_idle();
