@@ -87,6 +87,12 @@ void Process::signal(int number) const noexcept {
   if (pidfd_ >= 0 && !status_) pidfd_send_signal(pidfd_, number, nullptr, 0);
 }
 
+void Process::stop() const noexcept {
+  signal(SIGSTOP);
+  siginfo_t info{};
+  waitid(P_PIDFD, static_cast<id_t>(pidfd_), &info, WSTOPPED | WEXITED | WNOWAIT);
+}
+
 std::optional<int> Process::wait(Deadline deadline) {
   if (status_ || pidfd_ < 0) return status_;
   pollfd one{pidfd_, POLLIN, 0};

@@ -27,6 +27,8 @@ class Process {
 
   pid_t pid() const noexcept { return pid_; }
   void signal(int number) const noexcept;
+  /// SIGSTOP, and waits until it has stopped or ended.
+  void stop() const noexcept;
   /// Status as waitpid gives it; nullopt: still runs at the deadline.
   std::optional<int> wait(Deadline deadline);
   bool running() { return !wait(Deadline::now()); }

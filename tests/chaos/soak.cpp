@@ -34,7 +34,7 @@ struct Slot {
   int generation = 0;
   Process process;
   std::string name;
-  bool stopped = false;
+  bool stopped = false, to_kill = false;
   std::chrono::steady_clock::time_point started = std::chrono::steady_clock::now();
 };
 
@@ -123,6 +123,7 @@ class Soak {
   // What is due: ends of faults, samples, processes that ended although nobody ended them.
   void tend() {
     const auto now = Clock::now();
+    strike();
     for (auto one = heals_.begin(); one != heals_.end();) {
       if (one->first > now) break;
       one->second();
@@ -155,6 +156,32 @@ class Soak {
     memory_.emplace_back(since(begin_), slots_.front().process.resident_kib());
   }
 
+  // A Python worker only in a moment in which kombu loses nothing (see Stage::python_rests); till then it is tried
+  // again.
+  void strike() {
+    for (Slot& slot : slots_) {
+      if (!slot.to_kill) continue;
+      if (slot.python) {
+        slot.process.stop();
+        bool rests = false;
+        try {
+          rests = stage_.python_rests();
+        } catch (const Error&) {
+          // the server is away just now
+        }
+        if (!rests) {
+          slot.process.signal(SIGCONT);
+          continue;
+        }
+      }
+      slot.to_kill = false;
+      losses_.emplace(slot.name, Loss{.from_us = wall_us(), .fault = "kill"});
+      slot.process.signal(SIGKILL);
+      slot.process.wait(Deadline::never());
+      restart(slot);
+    }
+  }
+
   void heal_later(long after_ms, std::function<void()> heal) {
     heals_.emplace(Clock::now() + Milliseconds{after_ms}, std::move(heal));
   }
@@ -162,11 +189,8 @@ class Soak {
   void inject(const Fault& fault) {
     Slot& slot = slots_[fault.victim];
     if (fault.kind == "kill") {
-      if (slot.stopped) return;
-      losses_.emplace(slot.name, Loss{.from_us = wall_us(), .fault = "kill"});
-      slot.process.signal(SIGKILL);
-      slot.process.wait(Deadline::never());
-      restart(slot);
+      if (!slot.stopped) slot.to_kill = true;
+      strike();
     } else if (fault.kind == "stop") {
       if (slot.stopped || slot.python) return;
       // The supervisor alone: its tasks go on, and what they come to is nobody's any more.

@@ -2,6 +2,7 @@
 
 #include "core/uuid.hpp"
 #include "support/redis_server.hpp"
+#include "wire/redis/connection.hpp"
 
 #include <fcntl.h>
 #include <poll.h>
@@ -9,6 +10,7 @@
 #include <unistd.h>
 #include <cerrno>
 #include <filesystem>
+#include <sstream>
 #include <stdexcept>
 #include <system_error>
 
@@ -100,6 +102,17 @@ void Stage::kill_clients() {
   client.words = {"redis-cli", "-p", std::to_string(port_), "CLIENT", "KILL", "TYPE", "normal"};
   Process cli(client);
   cli.wait(Deadline::after(kServerPatience));
+}
+
+bool Stage::python_rests() const {
+  redis::Connection connection(redis::parse_url(broker_url_));
+  std::istringstream clients(connection.call({"CLIENT", "LIST", "TYPE", "normal"}).text);
+  for (std::string client; std::getline(clients, client);) {
+    if (client.find(" cmd=brpop ") == std::string::npos) continue;
+    const std::string id = client.substr(3, client.find(' ') - 3);  // "id=7 addr=..."
+    if (connection.call({"CLIENT", "UNBLOCK", id}).integer == 1) return true;
+  }
+  return false;
 }
 
 void Stage::fill_disk() {

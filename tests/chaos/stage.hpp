@@ -28,6 +28,11 @@ class Stage {
   void stop_server(int signal);
   bool has_server() const noexcept { return server_.has_value(); }
   void kill_clients();
+  /// Whether Python's workers wait for a message and have none half taken: kombu pops a message with one command and
+  /// writes down that it has it with the next, so that one who dies in between loses it, whoever shares the queue
+  /// (kombu/transport/redis.py, _brpop_start and QoS.append). They are woken from that wait without a message. Only for
+  /// one Python worker, which is stopped.
+  bool python_rests() const;
   /// Leaves no byte free where the store is; only in a folder of its own file system.
   void fill_disk();
   void free_disk();
