@@ -178,9 +178,14 @@ def sanitizer_environment(reports):
             "LSAN_OPTIONS": "print_suppressions=0"}
 
 
+# What AddressSanitizer says of every program that has fibers. The simulator tells it of each switch.
+NO_REPORT = "ASan doesn't fully support makecontext/swapcontext functions"
+
+
 def sanitizer_reports(reports):
     """Each report is a failure. Prints the first lines of each, and where the rest is."""
-    found = sorted(path for path in reports.iterdir() if path.stat().st_size > 0)
+    found = sorted(path for path in reports.iterdir()
+                   if any(line.strip() and NO_REPORT not in line for line in path.read_text(errors="replace").splitlines()))
     for path in found:
         text = path.read_text(errors="replace").splitlines()
         print("\n".join(text[:40]), f"\n... {path}" if len(text) > 40 else "")
