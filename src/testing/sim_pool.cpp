@@ -92,11 +92,12 @@ void SimPool::body(Child& child) {
   const std::uint64_t serial = child.serial;
   if (!child.execution.finish_failure) ledger.began(*process_, child.execution);
   report(child, [run = child.execution.run, pid = child.pid](PoolSink& sink) { sink.started(run, pid); });
-  const pools::RunnerHost host{
-      [this, &child](Progress progress) { report(child, [progress](PoolSink& sink) { sink.progressed(progress); }); },
-      [this](std::string_view line) {
-        process_->cluster.world.note(process_->name, "task says: " + std::string(line));
-      }};
+  const pools::RunnerHost host{[this, &child](const Progress& progress) {
+                                 report(child, [progress](PoolSink& sink) { sink.progressed(progress); });
+                               },
+                               [this](std::string_view line) {
+                                 process_->cluster.world.note(process_->name, "task says: " + std::string(line));
+                               }};
   Outcome outcome = pools::run_task(*registry_, child.execution, runner_, *child.control, host);
   if (Strand::current()->killed() || child.serial != serial) throw Killed{};
   ledger.ended(*process_, child.execution, outcome, {});
