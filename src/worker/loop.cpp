@@ -95,7 +95,7 @@ void Inbox::handled() {
 
 Loop::Loop(LoopOptions options, Engine& engine, Broker& broker, Consumer& consumer, ResultBackend* results, Pool& pool,
            Inbox& inbox, const Systemd& systemd, const Clock& clock)
-    : options_(options),
+    : options_(std::move(options)),
       engine_(engine),
       broker_(broker),
       consumer_(consumer),
@@ -104,7 +104,7 @@ Loop::Loop(LoopOptions options, Engine& engine, Broker& broker, Consumer& consum
       inbox_(inbox),
       systemd_(systemd),
       clock_(clock),
-      committer_(broker, consumer, results, options.lease) {}
+      committer_(broker, consumer, results, options_.lease) {}
 
 int Loop::run() {
   inbox_.bind(&consumer_);
