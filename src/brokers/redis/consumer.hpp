@@ -59,7 +59,8 @@ class RedisConsumer final : public Consumer {
   void learn_revoked(const std::string& newest, std::int64_t now_us);
   void sweep();
   void bury(const std::string& owner, std::uint64_t after_token);
-  void restore(std::span<const Reply> ended);
+  /// Returns how many went back.
+  std::size_t restore(std::span<const Reply> ended);
   void restore_foreign();
   void apply(const Commit& commit, ResultBackend* store, std::string_view operation);
   bool may_fetch_along() const noexcept;

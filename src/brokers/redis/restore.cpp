@@ -18,6 +18,8 @@ namespace errand::redis {
 namespace {
 
 constexpr std::size_t kRestoreAtOnce = 100;
+constexpr std::size_t kMostRounds = 100;        // of that many, before the consumer's own work goes on
+constexpr std::size_t kEach = 4;                // values that sweep.lua returns for a message
 constexpr Milliseconds kSweepPeriod{900};       // for all consumers of a database together
 constexpr Milliseconds kForeignLock{300'000};   // kombu's own (unacked_mutex_expire)
 constexpr Milliseconds kMostClockSkew{60'000};  // Python's scores are its own clock's
@@ -45,7 +47,7 @@ void RedisConsumer::sweep() {
                                       keys_.lease_index(), keys_.owners(), keys_.sweep()};
   const Milliseconds period = std::min(kSweepPeriod, options_.lease / 3);
   ERRAND_FAILPOINT("sweep.before");
-  for (;;) {
+  for (std::size_t round = 0; round < kMostRounds; ++round) {
     Commands commands;
     commands.eval(kSweepScript, keys)
         .word(options_.owner)
@@ -59,9 +61,10 @@ void RedisConsumer::sweep() {
       ERRAND_FAILPOINT("lease.expire");
       bury(owner.text, 0);
     }
-    restore(ended);
-    if (found.elements.at(0).elements.empty()) return;
-    connection_.call({"DEL", keys_.sweep()});  // what was just ended is found at once
+    // A worker that died may have held thousands. What cannot go back stays where it is, and must not keep us here.
+    const bool more = restore(ended) > 0 && ended.size() >= kRestoreAtOnce * kEach;
+    if (found.elements.at(0).elements.empty() && !more) return;
+    connection_.call({"DEL", keys_.sweep()});  // what was just ended, or is left, is found at once
   }
 }
 
@@ -76,7 +79,7 @@ void RedisConsumer::bury(const std::string& owner, std::uint64_t after_token) {
   } while (cursor != "0");
 }
 
-void RedisConsumer::restore(std::span<const Reply> ended) {
+std::size_t RedisConsumer::restore(std::span<const Reply> ended) {
   struct Item {
     const std::string* tag;
     const std::string* record;
@@ -84,7 +87,7 @@ void RedisConsumer::restore(std::span<const Reply> ended) {
     std::string envelope;
   };
   std::vector<Item> items;
-  for (std::size_t i = 0; i + 4 <= ended.size(); i += 4) {
+  for (std::size_t i = 0; i + kEach <= ended.size(); i += kEach) {
     const LeaseRecord lease = parse_lease(ended[i + 1].text);
     if (lease.list.empty()) continue;
     const bool odd = ended[i + 2].text == "h";
@@ -95,7 +98,7 @@ void RedisConsumer::restore(std::span<const Reply> ended) {
                                            ended[i].text),
                           lease.token)});
   }
-  if (items.empty()) return;
+  if (items.empty()) return 0;
   ERRAND_FAILPOINT("restore.before");
   // Each goes to the front of the line; the one that was first goes there last.
   std::sort(items.begin(), items.end(), [](const Item& a, const Item& b) { return a.lease.token > b.lease.token; });
@@ -110,6 +113,7 @@ void RedisConsumer::restore(std::span<const Reply> ended) {
   const Reply moved = connection_.eval(kRestoreScript, commands, "redis.restore", Effect::repeatable);
   log::info("redis.restore", "messages whose lease has ended go back to their queues", {{"messages", moved.integer}});
   watch_.disturb();
+  return static_cast<std::size_t>(moved.integer);
 }
 
 void RedisConsumer::restore_foreign() {

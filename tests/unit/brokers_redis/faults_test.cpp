@@ -91,6 +91,36 @@ TEST_CASE("F013_a killed worker's messages come back within its heartbeat, count
   CHECK(rig.count({"EXISTS", "unacked", "unacked_index", "errand:leases", "errand:lease-index"}) == 0);
 }
 
+TEST_CASE("F013_a worker that held thousands when it was killed loses its neighbours no time: all come back at once") {
+  Rig rig;
+  if (!rig.server.runs()) return;
+  constexpr std::size_t kHeld = 2'000;
+  std::vector<Envelope> all;
+  for (std::size_t i = 0; i < kHeld; ++i) all.push_back(envelope(std::to_string(i)));
+  rig.broker.publish(all);
+  die_after([&] {
+    redis::RedisBroker broker(redis::parse_url(rig.server.url()), {});
+    auto reader = broker.consume({.queues = {"q"}, .owner = "dies", .lease = 500ms});
+    std::size_t taken = 0;
+    while (taken < kHeld) {
+      const std::size_t some = reader->next(500, Deadline::after(5s)).size();
+      if (some == 0) _exit(1);
+      taken += some;
+    }
+    kill(getpid(), SIGKILL);  // while it still holds them
+  });
+  auto other = rig.consumer("other");
+  std::size_t seen = 0;
+  const Deadline limit = Deadline::after(15s);
+  while (seen < kHeld && !limit.passed()) {
+    std::vector<Settlement> acks;
+    for (const Delivery& delivery : other->next(500, Deadline::after(1s))) acks.push_back(ack(delivery));
+    other->settle(acks);
+    seen += acks.size();
+  }
+  CHECK(seen == kHeld);
+}
+
 TEST_CASE("F012_messages whose answer was lost come again although their owner lives") {
   Rig rig({}, {.publish_timeout = 300ms});
   if (!rig.server.runs()) return;
