@@ -1,4 +1,5 @@
 // SimConsumer: how the real consumers wait, fetch and look after leases, over the model.
+#include "core/in_time.hpp"
 #include "testing/cluster.hpp"
 
 #include <errand/error.hpp>
@@ -13,16 +14,6 @@ constexpr Milliseconds kSweepEvery{2'000};  // Redis; SQLite looks every second
 constexpr Milliseconds kRescueEvery{1'000};
 constexpr std::size_t kMostAtOnce = 500;
 constexpr Microseconds kLeastWait{100};  // a loop that does not wait must not stop the world's time
-
-// Those of `all` that do not belong to one of the settlements `late` (in ascending order).
-template <class T>
-std::vector<T> in_time(std::span<const T> all, std::span<const std::uint32_t> of, std::span<const std::uint32_t> late) {
-  std::vector<T> kept;
-  for (std::size_t i = 0; i < all.size(); ++i) {
-    if (i >= of.size() || !std::binary_search(late.begin(), late.end(), of[i])) kept.push_back(all[i]);
-  }
-  return kept;
-}
 }  // namespace
 
 SimConsumer::SimConsumer(std::shared_ptr<Process> process, ConsumeOptions options)
@@ -182,8 +173,8 @@ bool SimConsumer::commit(const Commit& commit, ResultBackend*) {
   const auto late = link_.call("commit", Effect::changes, [&] {
     // Follow-ups, results, settlements, in one step; what belongs to a message that is somebody else's is left out.
     const std::vector<std::uint32_t> places = cluster.store.late(options_.owner, commit.settlements);
-    cluster.publish(*process_, in_time(commit.follow_ups, commit.follow_ups_of, places));
-    cluster.put(*process_, in_time(commit.results, commit.results_of, places));
+    cluster.publish(*process_, core::in_time(commit.follow_ups, commit.follow_ups_of, places));
+    cluster.put(*process_, core::in_time(commit.results, commit.results_of, places));
     return cluster.settle(*process_, commit.settlements);
   });
   stale_ += late.size();

@@ -1,22 +1,12 @@
 #include "brokers/memory/consumer.hpp"
 
+#include "core/in_time.hpp"
+
 #include <errand/error.hpp>
 
 #include <algorithm>
 
 namespace errand::memory {
-
-namespace {
-// Those of `all` that do not belong to one of the settlements `late` (in ascending order).
-template <class T>
-std::vector<T> in_time(std::span<const T> all, std::span<const std::uint32_t> of, std::span<const std::uint32_t> late) {
-  std::vector<T> kept;
-  for (std::size_t i = 0; i < all.size(); ++i) {
-    if (i >= of.size() || !std::binary_search(late.begin(), late.end(), of[i])) kept.push_back(all[i]);
-  }
-  return kept;
-}
-}  // namespace
 
 MemoryConsumer::MemoryConsumer(std::shared_ptr<Store> store, ConsumeOptions options, std::size_t max_message_bytes,
                                std::size_t max_dead_letters)
@@ -73,8 +63,8 @@ bool MemoryConsumer::commit(const Commit& commit, ResultBackend* results_in) {
     store_->publish(commit.follow_ups, max_message_bytes_);
     if (!commit.results.empty()) results_in->put(commit.results);
   } else {
-    store_->publish(in_time(commit.follow_ups, commit.follow_ups_of, late), max_message_bytes_);
-    if (!commit.results.empty()) results_in->put(in_time(commit.results, commit.results_of, late));
+    store_->publish(core::in_time(commit.follow_ups, commit.follow_ups_of, late), max_message_bytes_);
+    if (!commit.results.empty()) results_in->put(core::in_time(commit.results, commit.results_of, late));
   }
   settle(commit.settlements);
   return true;

@@ -2,6 +2,7 @@
 #include "brokers/sqlite/consumer.hpp"
 #include "brokers/sqlite/rows.hpp"
 #include "core/failpoint.hpp"
+#include "core/in_time.hpp"
 #include "core/log.hpp"
 #include "wire/sqlite/results.hpp"
 
@@ -9,20 +10,6 @@
 #include <iterator>
 
 namespace errand::sqlite {
-
-namespace {
-
-// Those of `all` that do not belong to one of the settlements `late` (in ascending order).
-template <class T>
-std::vector<T> in_time(std::span<const T> all, std::span<const std::uint32_t> of, std::span<const std::uint32_t> late) {
-  std::vector<T> kept;
-  for (std::size_t i = 0; i < all.size(); ++i) {
-    if (i >= of.size() || !std::binary_search(late.begin(), late.end(), of[i])) kept.push_back(all[i]);
-  }
-  return kept;
-}
-
-}  // namespace
 
 std::vector<std::uint32_t> SqliteConsumer::apply(Database& database, std::span<const Settlement> settlements) {
   const std::int64_t now = now_us();
@@ -142,8 +129,8 @@ bool SqliteConsumer::commit(const Commit& commit, ResultBackend* results_in) {
       insert_messages(database, commit.follow_ups, max_message_bytes_);
       write_results(database, commit.results);
     } else {
-      insert_messages(database, in_time(commit.follow_ups, commit.follow_ups_of, late), max_message_bytes_);
-      write_results(database, in_time(commit.results, commit.results_of, late));
+      insert_messages(database, core::in_time(commit.follow_ups, commit.follow_ups_of, late), max_message_bytes_);
+      write_results(database, core::in_time(commit.results, commit.results_of, late));
     }
     if (!commit.results.empty()) sweep_.run(database, user->result_expires());
     const bool along = commit.then_fetch > 0 && ahead_.empty();
