@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cstring>
 #include <ctime>
@@ -19,43 +20,31 @@ namespace errand::sqlite {
 namespace {
 
 // The names of sqlite.org/rescode.html, which the library has no function for. The ones that an operator looks up.
+constexpr std::array<std::pair<int, std::string_view>, 16> kNames{{
+    {SQLITE_PERM, "SQLITE_PERM"},
+    {SQLITE_BUSY, "SQLITE_BUSY"},
+    {SQLITE_LOCKED, "SQLITE_LOCKED"},
+    {SQLITE_NOMEM, "SQLITE_NOMEM"},
+    {SQLITE_READONLY, "SQLITE_READONLY"},
+    {SQLITE_INTERRUPT, "SQLITE_INTERRUPT"},
+    {SQLITE_IOERR, "SQLITE_IOERR"},
+    {SQLITE_CORRUPT, "SQLITE_CORRUPT"},
+    {SQLITE_FULL, "SQLITE_FULL"},
+    {SQLITE_CANTOPEN, "SQLITE_CANTOPEN"},
+    {SQLITE_SCHEMA, "SQLITE_SCHEMA"},
+    {SQLITE_TOOBIG, "SQLITE_TOOBIG"},
+    {SQLITE_CONSTRAINT, "SQLITE_CONSTRAINT"},
+    {SQLITE_MISUSE, "SQLITE_MISUSE"},
+    {SQLITE_AUTH, "SQLITE_AUTH"},
+    {SQLITE_NOTADB, "SQLITE_NOTADB"},
+}};
+
 std::string name_of(int code) {
-  switch (code & 0xff) {
-    case SQLITE_PERM:
-      return "SQLITE_PERM";
-    case SQLITE_BUSY:
-      return "SQLITE_BUSY";
-    case SQLITE_LOCKED:
-      return "SQLITE_LOCKED";
-    case SQLITE_NOMEM:
-      return "SQLITE_NOMEM";
-    case SQLITE_READONLY:
-      return "SQLITE_READONLY";
-    case SQLITE_INTERRUPT:
-      return "SQLITE_INTERRUPT";
-    case SQLITE_IOERR:
-      return "SQLITE_IOERR " + std::to_string(code);
-    case SQLITE_CORRUPT:
-      return "SQLITE_CORRUPT";
-    case SQLITE_FULL:
-      return "SQLITE_FULL";
-    case SQLITE_CANTOPEN:
-      return "SQLITE_CANTOPEN";
-    case SQLITE_SCHEMA:
-      return "SQLITE_SCHEMA";
-    case SQLITE_TOOBIG:
-      return "SQLITE_TOOBIG";
-    case SQLITE_CONSTRAINT:
-      return "SQLITE_CONSTRAINT " + std::to_string(code);
-    case SQLITE_MISUSE:
-      return "SQLITE_MISUSE";
-    case SQLITE_AUTH:
-      return "SQLITE_AUTH";
-    case SQLITE_NOTADB:
-      return "SQLITE_NOTADB";
-    default:
-      return "SQLite result code " + std::to_string(code);
-  }
+  const int primary = code & 0xff;
+  const auto named = std::find_if(kNames.begin(), kNames.end(), [&](const auto& one) { return one.first == primary; });
+  if (named == kNames.end()) return "SQLite result code " + std::to_string(code);
+  const bool detailed = primary == SQLITE_IOERR || primary == SQLITE_CONSTRAINT;
+  return std::string(named->second) + (detailed ? " " + std::to_string(code) : "");
 }
 
 }  // namespace
