@@ -142,9 +142,7 @@ void Node::stop(StopKind kind, bool again) {
 
 void Node::pause(Nanoseconds time) {
   if (!lives()) return;
-  cluster_.world.note(process_->name, "is paused for " + std::to_string(time / Milliseconds{1}) + " ms");
-  host_->pause_until(std::max(host_->paused_until(), cluster_.world.now() + time));
-  process_->trouble_at = host_->paused_until();
+  process_->pause(time);
 }
 
 void Node::revoke(const TaskId& id, bool terminate, bool kill) {

@@ -13,6 +13,12 @@ constexpr double kStandsStill = 0.01;        // of the steps that make something
 constexpr std::uint32_t kMostFailures = 30;  // of one process in one second: more is a busy loop (I13)
 }  // namespace
 
+void Process::pause(Nanoseconds time) {
+  cluster.world.note(name, "is paused for " + std::to_string(time / Milliseconds{1}) + " ms");
+  host->pause_until(std::max(host->paused_until(), cluster.world.now() + time));
+  trouble_at = host->paused_until();
+}
+
 void Link::travel(bool loaded) {
   Strand* const strand = Strand::current();
   World& world = process_->cluster.world;
@@ -41,10 +47,7 @@ void Link::maybe_stand_still(std::string_view operation, Effect effect) {
     return;
   cluster.inject(Fault::pause, process_->name);
   const Milliseconds lease = cluster.options.worker.lease;
-  Host& host = *process_->host;
-  host.pause_until(std::max(host.paused_until(), cluster.world.now() + Milliseconds{cluster.world.random().between(
-                                                                           lease.count() / 2, lease.count() * 3 / 2)}));
-  process_->trouble_at = host.paused_until();
+  process_->pause(Milliseconds{cluster.world.random().between(lease.count() / 2, lease.count() * 3 / 2)});
 }
 
 void Link::fail(ErrorKind kind, std::string_view operation, std::string_view detail) {

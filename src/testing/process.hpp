@@ -33,6 +33,8 @@ struct Process {
   SteadyPoint trouble_at{};     ///< when something last kept it from renewing its leases
   SteadyPoint failing_since{};  ///< of the second that is counted
   std::uint32_t failures_this_second = 0;
+  /// Nothing on its machine runs for that long (SIGSTOP).
+  void pause(Nanoseconds time);
   std::function<void(std::string_view why)> die;  ///< crashes it; a strand of its own then has to throw Killed
 };
 
