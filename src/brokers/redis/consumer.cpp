@@ -29,6 +29,9 @@ constexpr Milliseconds kLookAgain{100};        // and then after this pause
 constexpr Milliseconds kReconnectJitter{200};  // spreads the workers of a server that came back
 constexpr std::size_t kMostAtOnce = 500;       // bound by Lua's stack
 constexpr Milliseconds kShortest{100};
+// Of the answer of fetch.lua.
+constexpr std::size_t kHead = 5;
+constexpr std::size_t kEach = 3;
 constexpr Milliseconds kSoon{1};  // what is due by the server's clock, but not quite
 
 std::vector<std::string> lists_of(const Keys& keys, const std::vector<std::string>& queues) {
@@ -198,9 +201,11 @@ void RedisConsumer::fetch(std::size_t max) {
   ERRAND_FAILPOINT_IF(!ahead_.empty(), "claim.after");
 }
 
+bool RedisConsumer::tells_of_revoked(const Reply& reply) const {
+  return reply.elements.size() >= kHead && !reply.elements[4].text.empty() && reply.elements[4].text != revoked_seen_;
+}
+
 void RedisConsumer::take_in(const Reply& reply, SteadyPoint asked_at) {
-  constexpr std::size_t kHead = 5;
-  constexpr std::size_t kEach = 3;
   if (reply.elements.size() < kHead) {
     throw Error({.kind = ErrorKind::bug, .operation = "redis.fetch", .detail = "the script's answer is too short"});
   }

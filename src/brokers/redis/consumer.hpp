@@ -45,6 +45,7 @@ class RedisConsumer final : public Consumer {
   void fetch(std::size_t max);
   void append_fetch(Commands& commands, std::size_t max);
   void take_in(const Reply& reply, SteadyPoint asked_at);
+  bool tells_of_revoked(const Reply& reply) const;
   std::span<Delivery> hand_out();
   Delivery& decode(const std::string& tag, std::uint64_t token, std::size_t queue, const std::string& bytes);
   /// What has to be done from time to time; its times are in the members ending in _at_.
@@ -64,7 +65,9 @@ class RedisConsumer final : public Consumer {
   void restore_foreign();
   void apply(const Commit& commit, ResultBackend* store, std::string_view operation);
   bool may_fetch_along() const noexcept;
-  std::vector<std::uint64_t> run_and_fetch(const SettleCall& call, std::string_view operation, std::size_t max);
+  SteadyPoint start_fetch(std::size_t max);
+  std::vector<std::uint64_t> run_and_fetch(const SettleCall& call, std::string_view operation, SteadyPoint asked_at);
+  void take_ahead(const Reply& reply, SteadyPoint asked_at, bool looked);
   void add_moves(std::vector<SettleWrite>& out, std::span<const Settlement> settlements);
   std::vector<std::string> fetch_keys() const;
 
@@ -81,7 +84,7 @@ class RedisConsumer final : public Consumer {
   std::size_t rotation_ = 0;  // which queue is asked first
   std::size_t stale_ = 0;
   std::uint64_t last_token_ = 0;  // of all that arrived
-  bool lost_answer_ = false;      // a fetch whose answer never came may have taken messages
+  bool lost_answer_ = false;      // a fetch whose answer never came (yet) may have taken messages
   bool lost_connection_ = false;
   std::vector<Receipt> lost_;
   std::vector<RevokedTask> revoked_;  // not told yet

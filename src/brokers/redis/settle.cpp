@@ -43,35 +43,46 @@ bool RedisConsumer::may_fetch_along() const noexcept {
          next_chore() > std::chrono::steady_clock::now();
 }
 
-// Both in one round trip, and each by itself: what was fetched is ours whatever becomes of the rest.
-std::vector<std::uint64_t> RedisConsumer::run_and_fetch(const SettleCall& call, std::string_view operation,
-                                                        std::size_t max) {
+// The fetch goes ahead of the call: the server takes messages while the call is being written, and settles while what
+// it took is being read. Until its answer has come it may have taken some.
+SteadyPoint RedisConsumer::start_fetch(std::size_t max) {
   ERRAND_FAILPOINT("claim.before");
   Commands commands;
   append_fetch(commands, max);
-  call.append(commands);
   const SteadyPoint asked_at = std::chrono::steady_clock::now();
-  std::vector<Reply> replies;
+  lost_answer_ = true;
+  connection_.start(commands);
+  return asked_at;
+}
+
+// One round trip, and each by itself: what was fetched is ours whatever becomes of the rest.
+std::vector<std::uint64_t> RedisConsumer::run_and_fetch(const SettleCall& call, std::string_view operation,
+                                                        SteadyPoint asked_at) {
+  Commands commands;
+  call.append(commands);
+  connection_.start(commands);
+  const Reply fetched = connection_.answer();
+  const bool looked = call.only_ends();  // what the call itself puts on a list or parks came after this look
+  const bool ask_first = tells_of_revoked(fetched);
+  if (!ask_first) take_ahead(fetched, asked_at, looked);
+  const Reply settled = connection_.answer();
+  if (ask_first) take_ahead(fetched, asked_at, looked);
+  if (is_unknown_script(settled)) return call.run(connection_, operation);
+  require(settled, operation);
+  return SettleCall::late_of(settled);
+}
+
+// An error is for the log: the outcomes are safe, or have an error of their own.
+void RedisConsumer::take_ahead(const Reply& reply, SteadyPoint asked_at, bool looked) {
+  lost_answer_ = false;
+  if (reply.is_error()) return;  // the next fetch says why
   try {
-    replies = connection_.call(commands, Effect::changes);
+    take_in(reply, asked_at);
+    looked_ahead_ = looked;
   } catch (const Error& error) {
-    lost_answer_ = lost_answer_ || error.kind() == ErrorKind::in_doubt;
-    throw;
+    lost_answer_ = true;
+    log::limited(log::Level::warning, "redis.fetch", std::string(error.what()) + "; what was taken comes again");
   }
-  if (!replies[0].is_error()) {  // else the next fetch says why
-    try {
-      take_in(replies[0], asked_at);
-      // What the call itself puts on a list or parks came after this look.
-      looked_ahead_ = call.only_ends();
-    } catch (const Error& error) {
-      // The outcomes are safe, and must not be told not to be.
-      lost_answer_ = true;
-      log::limited(log::Level::warning, "redis.fetch", std::string(error.what()) + "; what was taken comes again");
-    }
-  }
-  if (is_unknown_script(replies[1])) return call.run(connection_, operation);
-  require(replies[1], operation);
-  return SettleCall::late_of(replies[1]);
 }
 
 void RedisConsumer::apply(const Commit& commit, ResultBackend* store, std::string_view operation) {
@@ -111,8 +122,12 @@ void RedisConsumer::apply(const Commit& commit, ResultBackend* store, std::strin
     if (const auto token = belongs(commit.follow_ups_of, place[i]))
       call.follow_ups.push_back({std::move(writes[i]), *token});
   }
+  const std::size_t most = std::max({call.follow_ups.size(), call.settlements.size(), commit.results.size()});
+  const bool along = commit.then_fetch > 0 && most > 0 && SettleCall::fits(most) && may_fetch_along();
+  const SteadyPoint asked_at = along ? start_fetch(commit.then_fetch) : SteadyPoint{};
   if (const auto* user = dynamic_cast<const StoreUser*>(store)) {
     call.seconds_to_live = user->seconds_to_live();
+    call.results.reserve(commit.results.size());
     for (std::size_t i = 0; i < commit.results.size(); ++i) {
       const TaskResult& result = commit.results[i];
       const auto token = belongs(commit.results_of, i);
@@ -120,9 +135,8 @@ void RedisConsumer::apply(const Commit& commit, ResultBackend* store, std::strin
       call.results.push_back({user->result_key(result.id), protocol::encode_result(result), result.token, *token});
     }
   }
-  const bool along = commit.then_fetch > 0 && call.is_one_call() && may_fetch_along();
   for (const std::uint64_t token :
-       along ? run_and_fetch(call, operation, commit.then_fetch) : call.run(connection_, operation)) {
+       along ? run_and_fetch(call, operation, asked_at) : call.run(connection_, operation)) {
     late.insert(token);
   }
   for (const Settlement& settlement : commit.settlements) {

@@ -25,6 +25,7 @@ void Connection::close() noexcept {
   stream_.reset();  // in a forked child: its copy of the descriptor alone
   reader_ = ReplyReader();
   pushed_ = false;
+  due_ = 0;
 }
 
 void Connection::connect() {
@@ -129,6 +130,14 @@ std::optional<Reply> Connection::parsed() {
   return std::nullopt;
 }
 
+void Connection::gave_up(const Error& error, bool in_doubt) const {
+  throw Error({.kind = in_doubt ? ErrorKind::in_doubt : ErrorKind::unavailable,
+               .operation = "redis",
+               .subject = url_.address.text(),
+               .detail = error.detail(),
+               .code = error.code()});
+}
+
 void Connection::write(std::string_view bytes, Deadline deadline) {
   while (!bytes.empty()) {
     const std::size_t n = stream_->write_some(bytes);
@@ -190,7 +199,7 @@ bool is_wrong_server(const Reply& reply) {
 
 std::vector<Reply> Connection::call(Commands& commands, Effect effect) {
   if (commands.empty()) return {};
-  if (closed_by_peer()) close();
+  if (due_ > 0 || closed_by_peer()) close();
   bool fresh = !connected();
   for (;;) {
     connect();
@@ -207,12 +216,38 @@ std::vector<Reply> Connection::call(Commands& commands, Effect effect) {
         fresh = true;  // once, and only when the connection was an old one
         continue;
       }
-      throw Error({.kind = again ? ErrorKind::unavailable : ErrorKind::in_doubt,
-                   .operation = "redis",
-                   .subject = url_.address.text(),
-                   .detail = error.detail(),
-                   .code = error.code()});
+      gave_up(error, !again);
     }
+  }
+}
+
+void Connection::start(Commands& commands) {
+  if (due_ == 0) {
+    if (closed_by_peer()) close();
+    connect();
+    sent_ = wrong_server_ = false;
+    due_by_ = Deadline::after(options_.answer_timeout);
+  }
+  due_ += commands.count();
+  try {
+    write(commands.bytes(), due_by_);
+  } catch (const Error& error) {
+    close();
+    gave_up(error, sent_);
+  }
+}
+
+Reply Connection::answer() {
+  if (due_ == 0) throw Error({.kind = ErrorKind::bug, .operation = "redis.answer", .detail = "nothing was started"});
+  try {
+    ERRAND_FAILPOINT_INSIDE();
+    Reply reply = read(due_by_);
+    wrong_server_ = wrong_server_ || is_wrong_server(reply);
+    if (--due_ == 0 && wrong_server_) close();
+    return reply;
+  } catch (const Error& error) {
+    close();
+    gave_up(error, sent_);
   }
 }
 

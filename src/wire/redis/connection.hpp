@@ -57,6 +57,13 @@ class Connection {
   /// One command that calls this script (Commands::eval); loads it when the server does not know it. Throws.
   Reply eval(const Script& script, Commands& commands, std::string_view operation, Effect effect);
 
+  // For answers that are worked on one by one while the server goes on with what was sent behind them.
+  /// Sends without waiting. Throws as call() with Effect::changes, and so does answer(); what was due is lost then. It
+  /// is lost, too, when something else is called before all of it was taken.
+  void start(Commands& commands);
+  /// Waits for the next answer to what was started; there is one for each command.
+  Reply answer();
+
   // For messages that nobody asked for (RESP3 pushes, RESP2 subscriptions).
   /// Sends without waiting for answers; they come through arrived().
   void send(Commands& commands);
@@ -88,6 +95,7 @@ class Connection {
   bool receive();
   bool closed_by_peer();
   [[noreturn]] void timed_out(std::string_view what) const;
+  [[noreturn]] void gave_up(const Error& error, bool in_doubt) const;
 
   Url url_;
   ConnectionOptions options_;
@@ -97,7 +105,10 @@ class Connection {
   std::uint64_t generation_ = 0;
   bool resp3_ = false;
   bool pushed_ = false;
-  bool sent_ = false;  // something of the current exchange may have reached the server
+  bool sent_ = false;    // something of the current exchange may have reached the server
+  std::size_t due_ = 0;  // answers to what was started
+  Deadline due_by_ = Deadline::now();
+  bool wrong_server_ = false;  // one of them said so
 };
 
 }  // namespace errand::redis

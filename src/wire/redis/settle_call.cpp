@@ -87,10 +87,7 @@ std::vector<const SettleWrite*> guards_of(std::span<const T> piece, const std::v
 
 }  // namespace
 
-bool SettleCall::is_one_call() const noexcept {
-  const std::size_t most = std::max({follow_ups.size(), results.size(), settlements.size()});
-  return most > 0 && most <= kMostAtOnce;
-}
+bool SettleCall::fits(std::size_t most) noexcept { return most <= kMostAtOnce; }
 
 bool SettleCall::only_ends() const noexcept {
   return follow_ups.empty() &&
@@ -108,7 +105,9 @@ std::vector<std::uint64_t> SettleCall::late_of(const Reply& reply) {
 }
 
 std::vector<std::uint64_t> SettleCall::run(Connection& connection, std::string_view operation) const {
-  if (is_one_call()) return run_part(connection, operation, *this, {}, follow_ups, results, settlements);
+  const std::size_t most = std::max({follow_ups.size(), results.size(), settlements.size()});
+  if (most == 0) return {};
+  if (fits(most)) return run_part(connection, operation, *this, {}, follow_ups, results, settlements);
   std::vector<std::uint64_t> late;
   in_pieces<FollowUpWrite>(follow_ups, [&](auto part) {
     run_part(connection, operation, *this, guards_of(part, settlements), part, {}, {});

@@ -61,8 +61,8 @@ struct SettleCall {
   /// Sends it. Returns the tokens of the settlements that were not ours any more.
   std::vector<std::uint64_t> run(Connection& connection, std::string_view operation) const;
 
-  /// It is not empty and small enough for one call of the script, which append() adds to others of one round trip.
-  bool is_one_call() const noexcept;
+  /// As many of each kind are not too many for one call of the script, which append() writes.
+  static bool fits(std::size_t most) noexcept;
   void append(Commands& commands) const;
   /// It sends nothing and moves nothing.
   bool only_ends() const noexcept;

@@ -146,6 +146,55 @@ TEST_CASE("F012_messages whose answer was lost come again although their owner l
   CHECK(rig.count({"EXISTS", "unacked", "errand:leases"}) == 0);
 }
 
+TEST_CASE("F012_messages that came along with a commit whose answer was lost come again") {
+  Rig rig({}, {.publish_timeout = 300ms});
+  if (!rig.server.runs()) return;
+  auto reader = rig.consumer("one");
+  rig.broker.publish(std::vector{envelope("a"), envelope("b")});
+  const auto first = reader->next(1, Deadline::after(2s));
+  REQUIRE(first.size() == 1);
+  const std::vector done{ack(first[0])};
+  kill(rig.server.pid(), SIGSTOP);
+  CHECK_THROWS_AS(reader->commit({.settlements = done, .then_fetch = 5}, nullptr), Error);
+  kill(rig.server.pid(), SIGCONT);
+  const Deadline limit = Deadline::after(15s);
+  std::vector<std::string> seen;
+  while (seen.empty() && !limit.passed()) {
+    try {
+      CHECK(reader->commit({.settlements = done}, nullptr));
+      for (const Delivery& delivery : reader->next(5, Deadline::after(1s))) {
+        seen.push_back(id_of(delivery));
+        reader->settle(std::vector{ack(delivery)});
+      }
+    } catch (const Error& error) {
+      CHECK((error.retryable() || error.kind() == ErrorKind::in_doubt));
+    }
+  }
+  CHECK(seen == std::vector<std::string>{"b"});
+  CHECK(rig.count({"EXISTS", "unacked", "errand:leases", "q"}) == 0);
+}
+
+// What was revoked is asked for before anybody sees the messages; here the question comes after a commit's own answer.
+TEST_CASE("a message that comes along with a commit comes with what was revoked meanwhile") {
+  Rig rig;
+  if (!rig.server.runs()) return;
+  auto reader = rig.consumer("one");
+  rig.broker.publish(std::vector{envelope("a"), envelope("b")});
+  const auto first = reader->next(1, Deadline::after(2s));
+  REQUIRE(first.size() == 1);
+  const std::vector done{ack(first[0])};
+  rig.broker.revoke(std::vector<std::string>{"b"});
+  CHECK(reader->commit({.settlements = done, .then_fetch = 5}, nullptr));
+  CHECK(reader->fetched() == 1);
+  const auto revoked = reader->take_revoked();
+  REQUIRE(revoked.size() == 1);
+  CHECK(revoked[0].id == "b");
+  const auto second = reader->next(5, Deadline::after(2s));
+  REQUIRE(second.size() == 1);
+  CHECK(id_of(second[0]) == "b");
+  reader->settle(std::vector{ack(second[0])});
+}
+
 TEST_CASE("a lease that nobody renews ends although its owner lives") {
   Rig rig;
   if (!rig.server.runs()) return;

@@ -118,6 +118,40 @@ TEST_CASE("F046_a server that is no primary is left, so that the next call finds
   }
 }
 
+TEST_CASE("F002_of what was started, what was answered counts, and what was not is in doubt") {
+  FakeServer server({{kLogin + 1, "", false}, {kLogin, "+OK\r\n", true}});
+  redis::Connection connection(server.url());
+  redis::Commands first, second, third;
+  first.add({"LPUSH", "q", "x"});
+  second.add({"LPUSH", "q", "y"});
+  third.add({"LPUSH", "q", "z"});
+  connection.start(first);
+  CHECK(connection.answer().text == "OK");
+  connection.start(second);
+  try {
+    connection.answer();
+    FAIL("answered");
+  } catch (const Error& error) {
+    CHECK(error.kind() == ErrorKind::in_doubt);
+  }
+  CHECK_FALSE(connection.connected());
+  CHECK_THROWS_AS(connection.answer(), Error);  // nothing is due any more
+  CHECK(connection.call(third, redis::Effect::changes).front().text == "OK");
+}
+
+TEST_CASE("an answer that nobody took is never taken for that of another command") {
+  testing::RedisServer server;
+  if (!server.runs()) return;
+  redis::Connection connection(redis::parse_url(server.url()));
+  redis::Commands started;
+  started.add({"ECHO", "first"});
+  started.add({"ECHO", "second"});
+  connection.start(started);
+  CHECK(connection.answer().text == "first");
+  CHECK(connection.call({"ECHO", "other"}).text == "other");
+  CHECK(connection.call({"ECHO", "another"}).text == "another");
+}
+
 TEST_CASE("a connection that broke while idle is made anew before anything is sent") {
   FakeServer server({{kLogin + 1, "+OK\r\n", false}, {kLogin + 2, "", true}});
   redis::Connection connection(server.url());
