@@ -197,7 +197,7 @@ class GroupResult {
 class Client {
  public:
   /// Throws Error{invalid} for options that cannot work.
-  explicit Client(ClientOptions options = {});
+  explicit Client(const ClientOptions& options = {});
   Client(ClientOptions options, ClientConnections connections);
   ~Client();
   Client(const Client&) = delete;

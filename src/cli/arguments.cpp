@@ -105,7 +105,7 @@ class Parser {
     if (!second.empty()) {
       std::string list;
       for (const std::string_view one : second) list += (list.empty() ? "" : ", ") + std::string(one);
-      if (at_ + 1 < words_.size() && words_[at_ + 1].rfind("-", 0) != 0) {
+      if (at_ + 1 < words_.size() && !words_[at_ + 1].starts_with('-')) {
         throw UsageError("unknown command " + quoted(word + " " + words_[at_ + 1]) + "; expected errand " + word +
                          " with one of " + list);
       }

@@ -18,7 +18,7 @@ ClientConnections connections_by_url(const ClientOptions& options) {
 }  // namespace client
 
 // Opening connects to nothing, but it finds out early that a URL is wrong.
-Client::Client(ClientOptions options) : Client(options, client::connections_by_url(options)) {
+Client::Client(const ClientOptions& options) : Client(options, client::connections_by_url(options)) {
   static_cast<void>(open_broker(options.broker_url, options.transport));
   if (const auto& results = client::connections_by_url(options).results) static_cast<void>(results());
 }

@@ -46,7 +46,7 @@ std::string find_program(const std::string& name, const char* path) {
   while (true) {
     const auto colon = rest.find(':');
     const std::string_view folder = rest.substr(0, colon);
-    const std::string candidate = (folder.empty() ? "." : std::string(folder)) + "/" + name;
+    std::string candidate = (folder.empty() ? "." : std::string(folder)) + "/" + name;
     struct stat about{};
     if (access(candidate.c_str(), X_OK) == 0 && stat(candidate.c_str(), &about) == 0 && S_ISREG(about.st_mode))
       return candidate;

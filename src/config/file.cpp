@@ -25,7 +25,7 @@ std::string current_user() {
   std::array<char, 4'096> room{};
   passwd entry{};
   passwd* found = nullptr;
-  const std::string number = "uid " + std::to_string(uid);
+  std::string number = "uid " + std::to_string(uid);
   if (getpwuid_r(uid, &entry, room.data(), room.size(), &found) != 0 || found == nullptr) return number;
   return std::string(entry.pw_name) + " (" + number + ")";
 }

@@ -5,7 +5,7 @@ namespace errand::config {
 namespace {
 
 constexpr std::int64_t kSecond = 1'000;
-constexpr std::int64_t kYear = 366 * 86'400 * kSecond;
+constexpr std::int64_t kYear = kSecond * 86'400 * 366;
 constexpr std::int64_t kKiB = 1'024;
 constexpr std::int64_t kGiB = kKiB * kKiB * kKiB;
 

@@ -16,7 +16,7 @@ void bury(BrokerContext& c, Consumer& consumer, std::string reason, std::string 
 void keeps_everything(BrokerContext& c) {
   const std::string queue = c.fresh_queue();
   const TimePoint before = c.wall() - std::chrono::seconds{2};
-  Envelope sent = c.envelope(queue, std::string("bytes \0\xff\xfe of the body", 22));
+  Envelope sent = c.envelope(queue, std::string("bytes \0\xff\xfe of the body", 21));
   sent.message.content_type = "application/x-errand-check";
   sent.message.content_encoding = "binary";
   c.broker().publish(std::vector{sent});

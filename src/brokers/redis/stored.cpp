@@ -14,7 +14,8 @@ LeaseRecord parse_lease(std::string_view record) noexcept {
   const std::size_t a = record.find('|');
   const std::size_t b = a == std::string_view::npos ? a : record.find('|', a + 1);
   if (b == std::string_view::npos) return out;
-  std::from_chars(record.data(), record.data() + a, out.token);
+  const std::string_view token = record.substr(0, a);
+  std::from_chars(token.data(), token.data() + token.size(), out.token);
   out.list = record.substr(b + 1);
   return out;
 }
