@@ -63,6 +63,7 @@ class RedisConsumer final : public Consumer {
   /// Returns how many went back.
   std::size_t restore(std::span<const Reply> ended);
   void restore_foreign();
+  bool restore_some_foreign();
   void apply(const Commit& commit, ResultBackend* store, std::string_view operation);
   bool may_fetch_along() const noexcept;
   SteadyPoint start_fetch(std::size_t max);

@@ -20,6 +20,7 @@ namespace {
 constexpr std::size_t kRestoreAtOnce = 100;
 constexpr std::size_t kMostRounds = 100;        // of that many, before the consumer's own work goes on
 constexpr std::size_t kEach = 4;                // values that sweep.lua returns for a message
+constexpr std::size_t kEachForeign = 3;         // and find_foreign.lua
 constexpr Milliseconds kSweepPeriod{900};       // for all consumers of a database together
 constexpr Milliseconds kForeignLock{300'000};   // kombu's own (unacked_mutex_expire)
 constexpr Milliseconds kMostClockSkew{60'000};  // Python's scores are its own clock's
@@ -117,17 +118,23 @@ std::size_t RedisConsumer::restore(std::span<const Reply> ended) {
 }
 
 void RedisConsumer::restore_foreign() {
+  for (std::size_t round = 0; round < kMostRounds && restore_some_foreign(); ++round) {
+  }
+}
+
+// True: some went back, and there may be more.
+bool RedisConsumer::restore_some_foreign() {
   const Milliseconds age = transport_.visibility_timeout + std::min(kMostClockSkew, transport_.visibility_timeout / 10);
   const std::vector<std::string> keys{keys_.unacked(), keys_.unacked_index(), keys_.leases(), keys_.unacked_mutex()};
   Commands find;
   find.eval(kFindForeignScript, keys).word(Microseconds(age).count()).word(kRestoreAtOnce);
   find.word(options_.owner).word(kForeignLock.count());
   const Reply found = connection_.eval(kFindForeignScript, find, "redis.restore", Effect::repeatable);
-  if (found.elements.empty()) return;
+  if (found.elements.empty()) return false;
   const std::vector<std::string> restore_keys{keys_.unacked(), keys_.unacked_index(), keys_.unacked_mutex()};
   Commands commands;
   commands.eval(kRestoreForeignScript, restore_keys).word(options_.owner);
-  for (std::size_t i = 0; i + 3 <= found.elements.size(); i += 3) {
+  for (std::size_t i = 0; i + kEachForeign <= found.elements.size(); i += kEachForeign) {
     try {
       const protocol::Unacked unacked = protocol::read_unacked(found.elements[i + 2].text);
       const protocol::StoredMessage stored = protocol::read_envelope(unacked.envelope);
@@ -147,10 +154,11 @@ void RedisConsumer::restore_foreign() {
     }
   }
   const Reply moved = connection_.eval(kRestoreForeignScript, commands, "redis.restore", Effect::repeatable);
-  if (moved.integer == 0) return;
+  if (moved.integer == 0) return false;
   log::warning("redis.restore", "messages that Python workers held beyond the visibility timeout go back",
                {{"messages", moved.integer}});
   watch_.disturb();
+  return found.elements.size() >= kRestoreAtOnce * kEachForeign;
 }
 
 }  // namespace errand::redis

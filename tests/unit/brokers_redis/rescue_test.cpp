@@ -177,6 +177,18 @@ TEST_CASE("F054_what a dead Python worker left behind returns by kombu's rule, a
   CHECK(rig.count({"HLEN", "unacked"}) == 1);  // the young one stays with its worker
 }
 
+TEST_CASE("F054_however many a dead Python worker left behind, all return at once") {
+  Rig rig;
+  if (!rig.server.runs()) return;
+  constexpr std::size_t kLeft = 250;
+  std::vector<Envelope> all;
+  for (std::size_t i = 0; i < kLeft; ++i) all.push_back(envelope(std::to_string(i)));
+  rig.broker.publish(all);
+  for (std::size_t i = 0; i < kLeft; ++i) rig.take_as_python("1000000000");
+  auto reader = rig.consumer("one");
+  CHECK(reader->next(500, Deadline::after(10s)).size() == kLeft);
+}
+
 TEST_CASE("F011_a forked child of a worker gives nothing back") {
   Rig rig;
   if (!rig.server.runs()) return;
