@@ -174,7 +174,7 @@ def sanitizer_environment(reports):
     common = f"log_path={reports}/report:handle_segv=0:handle_sigbus=0:handle_sigfpe=0:handle_sigill=0:handle_abort=0"
     return {"ASAN_OPTIONS": f"{common}:detect_leaks=1:detect_stack_use_after_return=1:allocator_may_return_null=1",
             "UBSAN_OPTIONS": f"{common}:print_stacktrace=1",
-            "TSAN_OPTIONS": f"{common}:halt_on_error=0:second_deadlock_stack=1:die_after_fork=0",
+            "TSAN_OPTIONS": f"{common}:suppressions={ROOT}/tests/support/tsan.supp:halt_on_error=0:second_deadlock_stack=1:die_after_fork=0",
             "LSAN_OPTIONS": "print_suppressions=0"}
 
 

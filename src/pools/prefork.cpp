@@ -156,7 +156,7 @@ int PreforkPool::wait_time() const {
     }
   }
   if (children_.size() < options_.concurrency && !stopping_) next = std::min(next, spawn_at_);
-  if (stop_by_ && stop_by_->point()) next = std::min(next, std::max(*stop_by_->point(), now + Milliseconds{1}));
+  if (give_up_at_.point()) next = std::min(next, std::max(*give_up_at_.point(), now + Milliseconds{1}));
   if (next == SteadyPoint::max()) return -1;
   return static_cast<int>(std::clamp<std::int64_t>(std::chrono::ceil<Milliseconds>(next - now).count(), 0, 3'600'000));
 }
@@ -191,6 +191,7 @@ void PreforkPool::take_mail() {
     }
     if (stop_by_ && !stopping_) {
       stopping_ = true;
+      give_up_at_ = *stop_by_;
       waiting_.clear();
       for (const auto& child : children_) {
         child->retiring = true;
@@ -295,7 +296,7 @@ void PreforkPool::check_clocks() {
   while (!stopping_ && children_.size() < options_.concurrency && spawn_at_ <= now) {
     if (!try_to_spawn()) break;
   }
-  if (stopping_ && stop_by_ && stop_by_->passed()) {
+  if (give_up_at_.passed()) {
     for (const auto& child : children_) kill_child(*child);
   }
 }

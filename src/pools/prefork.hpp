@@ -130,6 +130,7 @@ class PreforkPool final : public Pool {
   std::size_t failed_spawns_ = 0;
   SteadyPoint spawn_at_{};
   bool stopping_ = false;
+  Deadline give_up_at_ = Deadline::never();  // while stopping: stop_by_, which is the mailbox's
   int next_number_ = 0;
   std::vector<Outcome> ended_;  // told, to be reported together
   std::vector<char> piece_;     // what one read takes at most
