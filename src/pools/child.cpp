@@ -50,8 +50,8 @@ class Child {
     for (;;) {
       Execution execution = next();
       begin(execution);
-      Outcome outcome = run_task(registry_, execution, options_, control_, host());
-      end(std::move(outcome));
+      const Outcome outcome = run_task(registry_, execution, options_, control_, host());
+      end(outcome);
     }
   }
 
@@ -124,7 +124,7 @@ class Child {
     if (soft_at_ || limits_.watching()) wake_io();
   }
 
-  void end(Outcome outcome) {
+  void end(const Outcome& outcome) {
     // A task that forks and lets the copy return has made a second one of this; it is none.
     if (copied_) _exit(0);
     std::size_t left_behind = 0;
@@ -143,7 +143,7 @@ class Child {
     }
     const bool was_long = outcome.duration >= kLongTask;
     soft_at_.reset();
-    append_outcome(std::move(outcome));
+    append_outcome(outcome);
     last_run_ = running_;
     running_ = 0;
     page_->running.store(0, std::memory_order_release);
@@ -154,7 +154,7 @@ class Child {
     if (waiting_.empty() || check_now_) check(lock);
   }
 
-  void append_outcome(Outcome outcome) {
+  void append_outcome(const Outcome& outcome) {
     const std::size_t before = out_.size();
     ipc::append_finished(out_, outcome);
     added();

@@ -104,7 +104,8 @@ class Reader {
   T get() {
     if constexpr (std::is_arithmetic_v<T> || std::is_enum_v<T>) {
       T value;
-      std::memcpy(&value, take(sizeof value).data(), sizeof value);
+      const std::string_view bytes = take(sizeof value);
+      std::memcpy(&value, bytes.data(), bytes.size());
       return value;
     } else if constexpr (std::is_same_v<T, std::string>) {
       return std::string(take(get<std::uint32_t>()));

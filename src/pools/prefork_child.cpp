@@ -312,7 +312,10 @@ void PreforkPool::ended(Child& child, const Zygote::Event& event) {
   if (event.pid > 0) {
     const std::lock_guard lock(mutex_);
     std::erase(pids_, child.pid);
-    if (child.reclaiming && reclaims_open_ > 0 && --reclaims_open_ == 0) reclaim_done_.notify_all();
+    if (child.reclaiming && reclaims_open_ > 0) {
+      reclaims_open_ -= 1;
+      if (reclaims_open_ == 0) reclaim_done_.notify_all();
+    }
   }
   forget(child);
   if (stopping_) return;

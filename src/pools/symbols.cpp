@@ -128,6 +128,9 @@ class ProgramFile {
   std::uint64_t names_at_ = 0, names_size_ = 0;
 };
 
+// NOLINTNEXTLINE(performance-no-int-to-ptr): an address that is looked up and never followed
+const void* pointer_to(std::uint64_t address) { return reinterpret_cast<const void*>(address); }
+
 }  // namespace
 
 std::vector<Symbol> symbols_of(std::span<const std::uint64_t> addresses) {
@@ -148,7 +151,7 @@ std::vector<Symbol> symbols_of(std::span<const std::uint64_t> addresses) {
       continue;
     }
     Dl_info about{};
-    if (dladdr(reinterpret_cast<const void*>(addresses[i]), &about) != 0 && about.dli_sname != nullptr) {
+    if (dladdr(pointer_to(addresses[i]), &about) != 0 && about.dli_sname != nullptr) {
       out[i].function = readable(about.dli_sname);
     }
   }
@@ -158,8 +161,7 @@ std::vector<Symbol> symbols_of(std::span<const std::uint64_t> addresses) {
   for (std::size_t i = 0; i < wanted.size(); ++i) {
     if (wanted[i].found) {
       out[whose[i]].function = readable(file.name(wanted[i].name).c_str());
-    } else if (Dl_info about{};
-               dladdr(reinterpret_cast<const void*>(addresses[whose[i]]), &about) != 0 && about.dli_sname != nullptr) {
+    } else if (Dl_info about{}; dladdr(pointer_to(addresses[whose[i]]), &about) != 0 && about.dli_sname != nullptr) {
       out[whose[i]].function = readable(about.dli_sname);  // a stripped program still exports some
     }
   }

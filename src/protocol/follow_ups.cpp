@@ -78,7 +78,7 @@ class Applier {
         apply_task(std::move(signature), std::move(rest), true);
         break;
       case Kind::chain:
-        apply_chain(std::move(signature), std::move(rest));
+        apply_chain(signature, std::move(rest));
         break;
       case Kind::chord:
         apply_chord(std::move(signature), std::move(rest));
@@ -132,7 +132,7 @@ class Applier {
     std::pair<std::string, Value> before_;
   };
 
-  void apply_chain(Value signature, Array rest) {
+  void apply_chain(const Value& signature, Array rest) {
     const WithFirstArg scope(*this, canvas::immutable(signature), "");
     canvas::Membership membership{.group = canvas::text_option(signature, "group_id"), .index = {}, .chord = nullptr};
     if (const Value* index = canvas::option(signature, "group_index"); index != nullptr && index->is_integer()) {
