@@ -1,6 +1,8 @@
 // What may happen to a worker, its server or its neighbours, with a real server.
 #include "rig.hpp"
 
+#include <doctest/doctest.h>
+
 #include <set>
 
 using namespace errand;

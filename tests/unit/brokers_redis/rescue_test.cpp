@@ -1,6 +1,8 @@
 // Whose a message is: leases, and what becomes of messages whose owner died, forked or never heard the answer.
 #include "rig.hpp"
 
+#include <doctest/doctest.h>
+
 using namespace errand;
 using namespace errand::redis_test;
 using namespace std::chrono_literals;
@@ -9,7 +11,7 @@ TEST_CASE("F013_a killed worker's messages come back within its heartbeat, count
   Rig rig;
   if (!rig.server.runs()) return;
   rig.broker.publish(std::vector{envelope("a"), envelope("b")});
-  die_holding(rig, 2);
+  REQUIRE(die_holding(rig, 2));
   rig.broker.publish(std::vector{envelope("c")});
   auto other = rig.consumer("other");
   std::vector<std::string> seen;
@@ -35,7 +37,7 @@ TEST_CASE("F013_a worker that held thousands when it was killed loses its neighb
   std::vector<Envelope> all;
   for (std::size_t i = 0; i < kHeld; ++i) all.push_back(envelope(std::to_string(i)));
   rig.broker.publish(all);
-  die_holding(rig, kHeld);
+  REQUIRE(die_holding(rig, kHeld));
   auto other = rig.consumer("other");
   std::size_t seen = 0;
   const Deadline limit = Deadline::after(15s);
