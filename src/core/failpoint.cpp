@@ -162,8 +162,9 @@ void note(std::size_t number, const Action& action) noexcept {
   if (armed.log.empty()) return;
   const int file = open(armed.log.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
   if (file < 0) return;
-  const std::string name(kFailpoints[number]);
-  dprintf(file, "%s %s %d\n", name.c_str(), action.text.c_str(), static_cast<int>(getpid()));
+  const std::string_view name = kFailpoints[number];
+  dprintf(file, "%.*s %s %d\n", static_cast<int>(name.size()), name.data(), action.text.c_str(),
+          static_cast<int>(getpid()));
   close(file);
 }
 
