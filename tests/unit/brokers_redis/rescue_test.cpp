@@ -7,6 +7,24 @@ using namespace errand;
 using namespace errand::redis_test;
 using namespace std::chrono_literals;
 
+namespace {
+
+// "b" is left in the queue. Returns the acknowledgement of "a".
+std::vector<Settlement> take_a_of_two(Rig& rig, Consumer& reader) {
+  rig.broker.publish(std::vector{envelope("a"), envelope("b")});
+  const auto first = reader.next(1, Deadline::after(2s));
+  REQUIRE(first.size() == 1);
+  return {ack(first[0])};
+}
+
+void publish_many(Rig& rig, std::size_t count) {
+  std::vector<Envelope> all;
+  for (std::size_t i = 0; i < count; ++i) all.push_back(envelope(std::to_string(i)));
+  rig.broker.publish(all);
+}
+
+}  // namespace
+
 TEST_CASE("F013_a killed worker's messages come back within its heartbeat, counted, in their order, before others") {
   Rig rig;
   if (!rig.server.runs()) return;
@@ -34,9 +52,7 @@ TEST_CASE("F013_a worker that held thousands when it was killed loses its neighb
   Rig rig;
   if (!rig.server.runs()) return;
   constexpr std::size_t kHeld = 2'000;
-  std::vector<Envelope> all;
-  for (std::size_t i = 0; i < kHeld; ++i) all.push_back(envelope(std::to_string(i)));
-  rig.broker.publish(all);
+  publish_many(rig, kHeld);
   REQUIRE(die_holding(rig, kHeld));
   auto other = rig.consumer("other");
   std::size_t seen = 0;
@@ -79,10 +95,7 @@ TEST_CASE("F012_messages that came along with a commit whose answer was lost com
   Rig rig({}, {.publish_timeout = 300ms});
   if (!rig.server.runs()) return;
   auto reader = rig.consumer("one");
-  rig.broker.publish(std::vector{envelope("a"), envelope("b")});
-  const auto first = reader->next(1, Deadline::after(2s));
-  REQUIRE(first.size() == 1);
-  const std::vector done{ack(first[0])};
+  const std::vector done = take_a_of_two(rig, *reader);
   kill(rig.server.pid(), SIGSTOP);
   CHECK_THROWS_AS(reader->commit({.settlements = done, .then_fetch = 5}, nullptr), Error);
   kill(rig.server.pid(), SIGCONT);
@@ -108,10 +121,7 @@ TEST_CASE("a message that comes along with a commit comes with what was revoked 
   Rig rig;
   if (!rig.server.runs()) return;
   auto reader = rig.consumer("one");
-  rig.broker.publish(std::vector{envelope("a"), envelope("b")});
-  const auto first = reader->next(1, Deadline::after(2s));
-  REQUIRE(first.size() == 1);
-  const std::vector done{ack(first[0])};
+  const std::vector done = take_a_of_two(rig, *reader);
   rig.broker.revoke(std::vector<std::string>{"b"});
   CHECK(reader->commit({.settlements = done, .then_fetch = 5}, nullptr));
   CHECK(reader->fetched() == 1);
@@ -183,9 +193,7 @@ TEST_CASE("F054_however many a dead Python worker left behind, all return at onc
   Rig rig;
   if (!rig.server.runs()) return;
   constexpr std::size_t kLeft = 250;
-  std::vector<Envelope> all;
-  for (std::size_t i = 0; i < kLeft; ++i) all.push_back(envelope(std::to_string(i)));
-  rig.broker.publish(all);
+  publish_many(rig, kLeft);
   for (std::size_t i = 0; i < kLeft; ++i) rig.take_as_python("1000000000");
   auto reader = rig.consumer("one");
   CHECK(reader->next(500, Deadline::after(10s)).size() == kLeft);
