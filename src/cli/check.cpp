@@ -1,7 +1,7 @@
 // errand check ...: do the two sides agree, and does a store keep its promises?
 #include "cli/context.hpp"
 #include "cli/control.hpp"
-#include "config/file.hpp"
+#include "core/file.hpp"
 
 #include <errand/catalogue.hpp>
 #include <errand/conformance.hpp>
@@ -26,7 +26,7 @@ struct Published {
 Published from_file(const std::string& path) {
   constexpr std::size_t kMostBytes = 16u << 20;
   std::string reason;
-  const auto text = config::read_file(path, kMostBytes, reason);
+  const auto text = core::read_file(path, kMostBytes, reason);
   if (!text) refuse(ErrorKind::invalid, path, reason);
   try {
     return {path, load_catalogue(parse_json(*text, JsonLimits{.nodes = kMaxCatalogueNodes, .bytes = kMostBytes}))};

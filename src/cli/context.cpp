@@ -1,6 +1,6 @@
 #include "cli/context.hpp"
 
-#include "config/file.hpp"
+#include "core/file.hpp"
 #include "core/iso8601.hpp"
 #include "core/log.hpp"
 #include "core/text.hpp"
@@ -26,11 +26,11 @@ std::string folder_mistake(const std::string& url) {
   if (stat(folder.c_str(), &about) != 0 || !S_ISDIR(about.st_mode))
     return "the folder " + folder + " does not exist; make it, or name another file";
   if (access(folder.c_str(), W_OK | X_OK) != 0) {
-    return "the folder " + folder + " cannot be written by " + config::current_user() +
+    return "the folder " + folder + " cannot be written by " + core::current_user() +
            "; it needs mode 0700 with that owner, or name another file";
   }
   if (access(path.c_str(), F_OK) == 0 && access(path.c_str(), R_OK | W_OK) != 0) {
-    return "the file " + path + " cannot be read and written by " + config::current_user() +
+    return "the file " + path + " cannot be read and written by " + core::current_user() +
            "; it needs mode 0600 with that owner";
   }
   return "";
@@ -56,7 +56,7 @@ void check_url(const config::Settings& settings, std::string_view name, Open ope
 SchemaMap read_catalogue(const std::string& path, const std::string& where) {
   constexpr std::size_t kMostBytes = 16u << 20;
   std::string reason;
-  const auto text = config::read_file(path, kMostBytes, reason);
+  const auto text = core::read_file(path, kMostBytes, reason);
   if (!text) throw config::ConfigError({{where, "catalogue: " + path + " " + reason}});
   try {
     return load_catalogue(parse_json(*text, JsonLimits{.nodes = kMaxCatalogueNodes, .bytes = kMostBytes}));

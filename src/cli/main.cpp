@@ -7,8 +7,8 @@
 #include "cli/context.hpp"
 #include "cli/help.hpp"
 #include "cli/start.hpp"
-#include "config/file.hpp"
 #include "core/failpoint.hpp"
+#include "core/file.hpp"
 #include "core/log.hpp"
 #include "core/text.hpp"
 
@@ -60,7 +60,7 @@ int open_log(const config::Settings& settings) {
   const int file = open(path.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0640);
   if (file >= 0) return file;
   const std::string why = "log_file: " + path + " cannot be written: " + std::strerror(errno) + "; " +
-                          config::current_user() +
+                          core::current_user() +
                           " needs the right to write it (a folder with mode 0750, a file with mode 0640)";
   if (std::getenv("JOURNAL_STREAM") == nullptr)
     throw config::ConfigError({{settings.at("log_file").origin.where, why}});

@@ -2,8 +2,8 @@
 
 #include "commands/command_task.hpp"
 #include "commands/process.hpp"
-#include "config/file.hpp"
 #include "core/failpoint.hpp"
+#include "core/file.hpp"
 #include "core/log.hpp"
 #include "core/text.hpp"
 

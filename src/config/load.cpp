@@ -1,6 +1,6 @@
 #include "config/load.hpp"
 
-#include "config/file.hpp"
+#include "core/file.hpp"
 #include "core/log.hpp"
 #include "core/text.hpp"
 
@@ -80,7 +80,7 @@ class Loader {
     if (!root) return;
     settings_.file = path;
     if (holds_secret(*root, "")) {
-      if (const std::string loose = loose_mode(path); !loose.empty()) wrong(path, loose);
+      if (const std::string loose = core::loose_mode(path); !loose.empty()) wrong(path, loose);
     }
     for (const auto& [key, node] : root->members) file_member("", key, node, path);
   }
@@ -197,12 +197,12 @@ class Loader {
     const std::string path = source.value.as_text();
     const std::string where = source.origin.where + ": " + std::string(file_name);
     std::string reason;
-    const auto text = read_file(path, kMostSecretBytes, reason);
+    const auto text = core::read_file(path, kMostSecretBytes, reason);
     if (!text) {
       wrong(where, path + " " + reason);
       return;
     }
-    if (const std::string loose = loose_mode(path); !loose.empty()) {
+    if (const std::string loose = core::loose_mode(path); !loose.empty()) {
       wrong(where, path + " " + loose);
       return;
     }

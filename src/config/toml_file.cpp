@@ -1,6 +1,6 @@
 #include "config/toml_file.hpp"
 
-#include "config/file.hpp"
+#include "core/file.hpp"
 #include "core/text.hpp"
 
 #include <algorithm>
@@ -83,7 +83,7 @@ std::optional<Node> parse_toml(std::string_view text, const std::string& name, P
 
 std::optional<Node> read_toml(const std::string& path, Problems& problems) {
   std::string wrong;
-  const auto text = read_file(path, kMostFileBytes, wrong);
+  const auto text = core::read_file(path, kMostFileBytes, wrong);
   if (!text) {
     problems.push_back({path, wrong});
     return std::nullopt;

@@ -1,4 +1,4 @@
-#include "config/file.hpp"
+#include "core/file.hpp"
 
 #include "core/fd.hpp"
 
@@ -10,7 +10,7 @@
 #include <cerrno>
 #include <cstring>
 
-namespace errand::config {
+namespace errand::core {
 
 namespace {
 std::string octal(mode_t mode) {
@@ -46,7 +46,12 @@ std::optional<std::string> read_file(const std::string& path, std::size_t limit,
     return std::nullopt;
   }
   std::string text;
-  std::array<char, 16'384> part;
+  // It may hold a secret, and processes that are forked later have this stack.
+  struct Wiped {
+    std::array<char, 16'384> bytes;
+    ~Wiped() { explicit_bzero(bytes.data(), bytes.size()); }
+  } wiped;
+  auto& part = wiped.bytes;
   for (;;) {
     const ssize_t n = read(file.get(), part.data(), part.size());
     if (n < 0 && errno == EINTR) continue;
@@ -71,4 +76,4 @@ std::string loose_mode(const std::string& path) {
   return "holds a secret and has mode " + octal(mode) + "; expected 0640 or tighter: chmod 640 " + path;
 }
 
-}  // namespace errand::config
+}  // namespace errand::core

@@ -4,7 +4,7 @@
 #include <optional>
 #include <string>
 
-namespace errand::config {
+namespace errand::core {
 
 /// The content of a regular file (or pipe) of at most `limit` bytes; nullopt with the reason, naming the user and the
 /// mode that is needed where rights are missing.
@@ -17,4 +17,4 @@ std::string loose_mode(const std::string& path);
 /// "deploy (uid 1000)": who this process is, for messages about rights.
 std::string current_user();
 
-}  // namespace errand::config
+}  // namespace errand::core
