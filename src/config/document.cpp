@@ -80,7 +80,7 @@ std::string configuration_markdown() {
       "the\n"
       "last lines of standard error. At the soft limit its process group gets SIGTERM, at the hard limit SIGKILL.\n\n"
       "| key | expects | meaning |\n| --- | --- | --- |\n";
-  for (const TaskKey& key : task_keys()) {
+  for (const TableKey& key : task_keys()) {
     out += "| `" + std::string(key.name) + "` | " + std::string(key.expects) + " | " + std::string(key.doc) + " |\n";
   }
   out +=

@@ -1,124 +1,17 @@
 #include "config/sections.hpp"
 
 #include "config/convert.hpp"
+#include "config/reader.hpp"
 #include "core/text.hpp"
 
 #include <algorithm>
-#include <functional>
 
 namespace errand::config {
 
 namespace {
 
-constexpr std::size_t kMostArguments = 256;
-constexpr std::int64_t kMostSeconds = 366ll * 86'400;
-
-/// Reads the members of one table by name; what nobody asked for is a mistake at the end.
-class Reader {
- public:
-  Reader(const Node& table, std::string file, std::string title, Problems& problems)
-      : table_(table), file_(std::move(file)), title_(std::move(title)), problems_(problems) {}
-
-  void wrong(std::size_t line, const std::string& text) {
-    problems_.push_back({file_ + ":" + std::to_string(line), title_ + text});
-  }
-
-  /// Runs `take` with the key's value; an Error it throws becomes a mistake with the key's line.
-  void key(std::string_view name, const std::function<void(const Node&)>& take) {
-    known_.push_back(name);
-    const Node* node = table_.find(name);
-    if (node == nullptr) return;
-    try {
-      take(*node);
-    } catch (const Error& error) {
-      wrong(node->line, std::string(name) + ": " + (error.detail().empty() ? error.what() : error.detail()));
-    }
-  }
-  void text(std::string_view name, std::optional<std::string>& out) {
-    key(name, [&](const Node& node) {
-      if (const std::string* given = node.value.if_text(); given != nullptr && !node.table)
-        out = *given;
-      else
-        refuse("text", node);
-    });
-  }
-  void flag(std::string_view name, std::optional<bool>& out) {
-    key(name, [&](const Node& node) {
-      if (const bool* given = node.value.if_bool(); given != nullptr && !node.table)
-        out = *given;
-      else
-        refuse("true or false", node);
-    });
-  }
-  void setting(std::string_view name, const Setting& like, const std::function<void(const Value&)>& take) {
-    key(name, [&](const Node& node) {
-      if (node.table) refuse(expectation(like), node);
-      Converted converted = convert_value(like, node.value);
-      if (!converted.value) refuse_with(converted.wrong);
-      take(*converted.value);
-    });
-  }
-  void duration(std::string_view name, std::optional<Milliseconds>& out) {
-    static constexpr Setting like{.group = "",
-                                  .name = "",
-                                  .type = Type::duration,
-                                  .fallback = "",
-                                  .doc = "",
-                                  .least = 1,
-                                  .most = kMostSeconds * 1'000,
-                                  .bare = 1'000};
-    setting(name, like, [&](const Value& value) { out = Milliseconds{value.as_integer()}; });
-  }
-  void size(std::string_view name, std::optional<std::uint64_t>& out) {
-    static constexpr Setting like{
-        .group = "", .name = "", .type = Type::size, .fallback = "", .doc = "", .least = 1'024, .most = 1ll << 50};
-    setting(name, like, [&](const Value& value) { out = static_cast<std::uint64_t>(value.as_integer()); });
-  }
-  void count(std::string_view name, std::optional<std::uint32_t>& out) {
-    static constexpr Setting like{
-        .group = "", .name = "", .type = Type::integer, .fallback = "", .doc = "", .least = 1, .most = 1'000'000};
-    setting(name, like, [&](const Value& value) { out = static_cast<std::uint32_t>(value.as_integer()); });
-  }
-  void finish() {
-    for (const auto& [name, node] : table_.members) {
-      if (std::find(known_.begin(), known_.end(), name) != known_.end()) continue;
-      std::string text = "unknown key " + quoted(name);
-      if (const auto near = core::nearest_word(name, known_); !near.empty())
-        text += "; did you mean " + std::string(near) + "?";
-      wrong(node.line, text);
-    }
-  }
-
-  [[noreturn]] static void refuse_with(std::string detail) {
-    throw Error({.kind = ErrorKind::invalid, .operation = "config", .detail = std::move(detail)});
-  }
-  [[noreturn]] static void refuse(const std::string& expected, const Node& node) {
-    refuse_with("expected " + expected + ", got " + (node.table ? "a table" : describe(node.value)));
-  }
-
- private:
-  const Node& table_;
-  std::string file_, title_;
-  Problems& problems_;
-  std::vector<std::string_view> known_;
-};
-
 void check_queue(const std::string& name) {
   if (const std::string mistake = queue_name_mistake(name); !mistake.empty()) Reader::refuse_with(mistake);
-}
-
-std::vector<std::string> texts(const Node& node, std::string_view expected) {
-  const Array* items = node.table ? nullptr : node.value.if_array();
-  if (items == nullptr || items->empty() || items->size() > kMostArguments) Reader::refuse(std::string(expected), node);
-  std::vector<std::string> out;
-  for (const Value& item : *items) {
-    const std::string* text = item.if_text();
-    if (text == nullptr)
-      Reader::refuse_with("expected " + std::string(expected) + ", got an array with " + describe(item));
-    if (text->find('\0') != std::string::npos) Reader::refuse_with("expected text without zero bytes");
-    out.push_back(*text);
-  }
-  return out;
 }
 
 ParameterSection parameter(const Value& given) {
@@ -178,7 +71,7 @@ TaskSection read_task(const std::string& name, const Node& node, const std::stri
   task.where = file + ":" + std::to_string(node.line);
   Reader reader(node, file, "[tasks." + quoted(name) + "] ", problems);
   reader.key("command", [&](const Node& given) {
-    task.command = texts(given, "an array of text, the program and its arguments");
+    task.command = Reader::texts(given, "an array of text, the program and its arguments");
     if (task.command.front().empty()) Reader::refuse_with("expected the name of a program first, got nothing");
   });
   reader.key("parameters", [&](const Node& given) { task.parameters = parameters(given); });
@@ -247,8 +140,8 @@ TaskSection read_task(const std::string& name, const Node& node, const std::stri
 
 }  // namespace
 
-const std::vector<TaskKey>& task_keys() {
-  static const std::vector<TaskKey> keys{
+const std::vector<TableKey>& task_keys() {
+  static const std::vector<TableKey> keys{
       {"command", "array of text",
        "The program and its arguments; no shell. Without it the table changes options of a task that this binary "
        "brings."},

@@ -53,12 +53,13 @@ std::vector<TaskSection> read_tasks(const Node& table, const std::string& file, 
 std::vector<RouteSection> read_routes(const Node& table, const std::string& file, Problems& problems);
 std::vector<QueueSpec> read_queues(const Node& table, const std::string& file, Problems& problems);
 
-/// The keys of a [tasks."name"] table with their words, for docs/configuration.md.
-struct TaskKey {
+/// A key of a table with its words, for docs/configuration.md.
+struct TableKey {
   std::string_view name;
   std::string_view expects;
   std::string_view doc;
 };
-const std::vector<TaskKey>& task_keys();
+/// Those of [tasks."name"].
+const std::vector<TableKey>& task_keys();
 
 }  // namespace errand::config
