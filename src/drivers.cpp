@@ -9,6 +9,7 @@
 #include "brokers/sqlite/broker.hpp"
 #include "core/log.hpp"
 #include "core/text.hpp"
+#include "signing/broker.hpp"
 
 #include <errand/error.hpp>
 
@@ -58,7 +59,7 @@ const Driver& driver_for(std::string_view url, bool broker) {
 }  // namespace
 
 std::unique_ptr<Broker> open_broker(std::string_view url, const TransportOptions& options) {
-  return driver_for(url, true).broker(url, options);
+  return signing::with_signatures(driver_for(url, true).broker(url, options), options.signing);
 }
 
 std::unique_ptr<ResultBackend> open_result_backend(std::string_view url, const TransportOptions& options) {

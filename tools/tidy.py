@@ -28,7 +28,7 @@ THIRD_PARTY = {
     "doctest/": ("tests/",),
     "toml++/": ("src/config/",),
     "toml.hpp": ("src/config/",),
-    "openssl/": ("src/core/", "src/net/", "src/protocol/", "src/testing/"),
+    "openssl/": ("src/core/", "src/net/", "src/protocol/", "src/signing/", "src/testing/"),
     "hiredis/": ("bench/",),
     "sqlite3.h": ("src/wire/sqlite/", "bench/", "tests/conformance/"),
     "zlib.h": ("src/protocol/",),

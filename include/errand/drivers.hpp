@@ -4,6 +4,7 @@
 
 #include <errand/broker.hpp>
 #include <errand/result_backend.hpp>
+#include <errand/signing.hpp>
 
 #include <map>
 #include <memory>
@@ -24,10 +25,12 @@ struct TransportOptions {
   Milliseconds result_expires{86'400'000};     ///< 0: never
   Milliseconds revoke_expires{2'592'000'000};  ///< how long the broker remembers a revoked id
   std::size_t max_dead_letters = 100'000;      ///< per queue; beyond it messages wait in their queue instead
+  SigningOptions signing{};                    ///< of every message sent, and of those taken
 };
 
 /// Throws Error{invalid} for an unknown scheme or a malformed URL, naming the nearest known scheme. Connects on
-/// first use, not here.
+/// first use, not here. Keys of options.signing are read here, so that a wrong one is found at the start:
+/// Error{invalid} or {denied} naming the file.
 std::unique_ptr<Broker> open_broker(std::string_view url, const TransportOptions& options = {});
 std::unique_ptr<ResultBackend> open_result_backend(std::string_view url, const TransportOptions& options = {});
 

@@ -60,8 +60,12 @@ struct Delivery {
   /// Outcomes stored under an older token are of an earlier life: an operator has put the message back from the dead
   /// letters since. 0: unknown.
   std::uint64_t life_token = 0;
-  std::string raw;     ///< the bytes as stored; filled only when `defect` is
-  std::string defect;  ///< not empty: the bytes are no message; why, in one line. Dead-letter it.
+  /// Names this one sending of it, where a signature proves that (see SigningOptions); "": unknown. Under this id an
+  /// end is stored when it is acknowledged, and what comes with the same name afterwards is a copy.
+  TaskId sending_id;
+  std::string raw;          ///< the bytes as stored; filled when they are no message
+  std::string defect;       ///< not empty: it may not run; why, in one line. Dead-letter it.
+  std::string defect_code;  ///< the dead letter's reason; "": UNDECODABLE, the bytes are no message
 };
 
 }  // namespace errand

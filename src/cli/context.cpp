@@ -72,6 +72,11 @@ void check_urls(const config::Settings& settings) {
   config::Problems problems;
   check_url(settings, "broker_url", [](const std::string& url) { return open_broker(url); }, problems);
   check_url(settings, "result_backend", [](const std::string& url) { return open_result_backend(url); }, problems);
+  try {
+    check_signing(settings.signing);
+  } catch (const Error& error) {
+    problems.push_back({settings.signing_where, "[signing] " + error.subject() + ": " + error.detail()});
+  }
   if (!problems.empty()) throw config::ConfigError(std::move(problems));
 }
 
@@ -85,6 +90,7 @@ TransportOptions Context::transport() const {
   options.result_expires = *settings.duration("result_expires");
   options.revoke_expires = *settings.duration("revoke_expires");
   options.max_dead_letters = static_cast<std::size_t>(settings.integer("max_dead_letters"));
+  options.signing = settings.signing;
   options.priority_steps.clear();
   for (const std::string& step : settings.list("broker_transport_options.priority_steps"))
     options.priority_steps.push_back(std::stoi(step));

@@ -197,7 +197,7 @@ const Command dead_list_command{
     .summary = "list messages that could not be run",
     .description =
         "Oldest first. Reasons: UNKNOWN_TASK, UNDECODABLE, CONTENT_DISALLOWED, REJECTED, CRASH_LIMIT, DELIVERY_LIMIT, "
-        "ID_CONFLICT, COMMIT_REFUSED and others; DETAIL says it in words.",
+        "ID_CONFLICT, COMMIT_REFUSED, SIGNATURE_... and others; DETAIL says it in words.",
     .positionals = {{"QUEUE", "only of this queue", false}},
     .options = {{.names = "--limit", .metavar = "N", .doc = "At most so many. Default: 1000."},
                 {.names = "--reason", .metavar = "CODE", .doc = "Only with this reason."},

@@ -156,7 +156,9 @@ int run_or_refuse(Worker& worker, const bool& ready, const config::Settings& set
     return worker.run();
   } catch (const Error& error) {
     if (ready || (error.kind() != ErrorKind::denied && error.kind() != ErrorKind::unsupported)) throw;
-    throw config::ConfigError({{settings.at("broker_url").origin.where, error.what()}});
+    const std::string& where =
+        error.operation() == "signing" ? settings.signing_where : settings.at("broker_url").origin.where;
+    throw config::ConfigError({{where, error.what()}});
   }
 }
 

@@ -2,6 +2,7 @@
 
 #include "config/convert.hpp"
 #include "config/sections.hpp"
+#include "config/signing_section.hpp"
 
 namespace errand::config {
 
@@ -27,6 +28,14 @@ std::string one_setting(const Setting& setting) {
     for (std::size_t i = 1; i < names.size(); ++i) out += (i == 1 ? " `" : ", `") + names[i] + "`";
   }
   return out + ".\n\n";
+}
+
+std::string rows(const std::vector<TableKey>& keys) {
+  std::string out;
+  for (const TableKey& key : keys) {
+    out += "| `" + std::string(key.name) + "` | " + std::string(key.expects) + " | " + std::string(key.doc) + " |\n";
+  }
+  return out;
 }
 
 }  // namespace
@@ -80,9 +89,7 @@ std::string configuration_markdown() {
       "the\n"
       "last lines of standard error. At the soft limit its process group gets SIGTERM, at the hard limit SIGKILL.\n\n"
       "| key | expects | meaning |\n| --- | --- | --- |\n";
-  for (const TableKey& key : task_keys()) {
-    out += "| `" + std::string(key.name) + "` | " + std::string(key.expects) + " | " + std::string(key.doc) + " |\n";
-  }
+  out += rows(task_keys());
   out +=
       "\n### [routes]\n"
       "Where calls go that name no queue: `\"media.*\" = \"media\"` or `\"media.*\" = { queue = \"media\", priority = "
@@ -91,7 +98,11 @@ std::string configuration_markdown() {
       "### [queues]\n"
       "Queues that are bound otherwise than by their own name: `media = { exchange = \"site\", exchange_type = "
       "\"topic\",\n"
-      "routing_key = \"media.#\" }`. Types are `direct`, `topic` and `fanout`.\n";
+      "routing_key = \"media.#\" }`. Types are `direct`, `topic` and `fanout`.\n\n"
+      "### [signing]\n"
+      "Who may send what, proved by every message itself: see `docs/signing.md`.\n\n"
+      "| key | expects | meaning |\n| --- | --- | --- |\n";
+  out += rows(signing_keys());
   return out;
 }
 

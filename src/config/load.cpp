@@ -1,5 +1,6 @@
 #include "config/load.hpp"
 
+#include "config/signing_section.hpp"
 #include "core/file.hpp"
 #include "core/log.hpp"
 #include "core/text.hpp"
@@ -100,6 +101,11 @@ class Loader {
         settings_.queues = read_queues(node, path, problems_);
         return;
       }
+      if (key == "signing") {
+        settings_.signing = read_signing(node, path, problems_);
+        settings_.signing_where = where;
+        return;
+      }
       for (const std::string_view options :
            {"broker_transport_options", "BROKER_TRANSPORT_OPTIONS", "CELERY_BROKER_TRANSPORT_OPTIONS"}) {
         if (key != options) continue;
@@ -118,7 +124,7 @@ class Loader {
   }
 
   void unknown(const std::string& prefix, const std::string& key, const Node& node, const std::string& where) {
-    if (prefix.empty() && (key == "tasks" || key == "routes" || key == "queues")) {
+    if (prefix.empty() && (key == "tasks" || key == "routes" || key == "queues" || key == "signing")) {
       wrong(where, key + ": expected a table, got " + describe(node.value));
       return;
     }
@@ -132,7 +138,7 @@ class Loader {
         if (name.compare(0, prefix.size(), prefix) == 0) names.push_back(name.substr(prefix.size()));
       }
     }
-    if (prefix.empty()) names.insert(names.end(), {"tasks", "routes", "queues", "broker_transport_options"});
+    if (prefix.empty()) names.insert(names.end(), {"tasks", "routes", "queues", "signing", "broker_transport_options"});
     std::string text = (node.table ? "unknown table " : "unknown setting ") + quoted(prefix + key) +
                        did_you_mean(key, {names.begin(), names.end()});
     // A key that stands under [tasks."x"] by accident, or a table that was meant as a section.

@@ -6,6 +6,8 @@
 #include "config/sections.hpp"
 #include "config/setting.hpp"
 
+#include <errand/signing.hpp>
+
 #include <map>
 #include <optional>
 #include <string>
@@ -45,6 +47,8 @@ class Settings {
   std::vector<TaskSection> tasks;
   std::vector<RouteSection> routes;
   std::vector<QueueSpec> queues;
+  SigningOptions signing;
+  std::string signing_where;  ///< "errand.toml:12"; "": no such table
 
  private:
   friend class Loader;

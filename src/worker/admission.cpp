@@ -48,6 +48,16 @@ void Engine::admit(Arrival arrival, Now now, std::vector<Effect>& out) {
     commit(run, held, std::move(entry), now, out);
     return;
   }
+  if (got.sending_ended) {
+    // The broker's own second delivery is acknowledged above, by what its task came to; without a result, here.
+    if (!got.redelivered && got.deliveries <= 1) {
+      refuse(run, held, "SIGNATURE_REPLAYED", "a copy of a message that has ended", std::nullopt, now, out);
+      return;
+    }
+    emit(Emit::What::repeated, held, "acknowledged", out);
+    commit(run, held, CommitEntry{.settlement = Settlement{.receipt = got.receipt}}, now, out);
+    return;
+  }
   if (recent_.conflicts(got)) {
     refuse(run, held, "ID_CONFLICT", "another message with this id and another body was here first", std::nullopt, now,
            out);

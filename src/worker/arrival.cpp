@@ -31,8 +31,11 @@ Arrival to_arrival(Delivery&& delivery) {
   arrival.redelivered = delivery.redelivered;
   arrival.deliveries = delivery.deliveries;
   arrival.life_token = delivery.life_token;
+  arrival.sending_id = std::move(delivery.sending_id);
   if (!delivery.defect.empty()) {
-    arrival.defect_code = std::string(protocol::reason::undecodable);
+    // No id and no name are taken from a message that is not believed: a forged one must not end somebody's task.
+    arrival.defect_code =
+        delivery.defect_code.empty() ? std::string(protocol::reason::undecodable) : std::move(delivery.defect_code);
     arrival.defect_detail = std::move(delivery.defect);
     return arrival;
   }

@@ -69,7 +69,9 @@ void Engine::on(Capacity& input, Now now, std::vector<Effect>& out) {
     } else {
       held.phase = Phase::acking;
       held.settled = true;
-      out.push_back(CommitEntry{.run = run, .settlement = Settlement{.receipt = held.arrival.receipt}});
+      CommitEntry entry{.run = run, .settlement = Settlement{.receipt = held.arrival.receipt}};
+      end_sending(held, entry, now);
+      out.push_back(std::move(entry));
     }
   }
 }

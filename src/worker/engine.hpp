@@ -126,6 +126,7 @@ class Engine {
   void give_back(std::uint64_t run, Held& held, Now now, std::vector<Effect>& out);
   void never_run(const Held& held, const Outcome& outcome, CommitEntry& entry, Now now) const;
   TaskResult record(const Held& held, std::string_view state, Now now) const;
+  void end_sending(const Held& held, CommitEntry& entry, Now now) const;
   bool stores(const Held& held, bool error) const noexcept;
   void commit(std::uint64_t run, Held& held, CommitEntry entry, Now now, std::vector<Effect>& out);
   void refuse(std::uint64_t run, Held& held, std::string code, std::string detail, std::optional<TaskResult> result,

@@ -40,12 +40,15 @@ struct Arrival {
 
   std::string defect_code;  ///< not empty: cannot be run; stable reason for the dead letter
   std::string defect_detail;
-  // Of the task's record, looked up for redelivered messages and for retries; "" unknown or none.
+  // Of the task's record, looked up for redelivered messages and for retries; "" unknown
+  // or none.
   std::string stored_state;
   std::string stored_result_json;
   std::uint32_t stored_retries = 0;
   std::uint64_t stored_token = 0;
   std::uint64_t life_token = 0;  ///< see Delivery
+  TaskId sending_id;             ///< see Delivery
+  bool sending_ended = false;    ///< looked up: a message of this one sending was acknowledged before
 };
 
 struct Delivered {

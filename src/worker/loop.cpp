@@ -241,20 +241,7 @@ bool Loop::fetch() {
     for (Delivery& delivery : deliveries) {
       Arrival arrival = to_arrival(std::move(delivery));
       ERRAND_FAILPOINT("decode.after");
-      // A first delivery of a first attempt cannot have ended before, and that is nearly every message.
-      if ((arrival.redelivered || arrival.retries > 0) && results_ != nullptr && arrival.defect_code.empty()) {
-        try {
-          if (auto stored = results_->get(arrival.id)) {
-            arrival.stored_state = std::move(stored->state);
-            arrival.stored_result_json = std::move(stored->result_json);
-            arrival.stored_retries = stored->retries;
-            arrival.stored_token = stored->token;
-          }
-        } catch (const Error& away) {
-          // Not knowing only means that the task may run twice, which at-least-once allows.
-          log::limited(log::Level::warning, "worker.lookup", away.what());
-        }
-      }
+      if (results_ != nullptr && arrival.defect_code.empty()) look_up(arrival);
       delivered.arrivals.push_back(std::move(arrival));
     }
     step(std::move(delivered));
@@ -264,6 +251,24 @@ bool Loop::fetch() {
     log::limited(log::Level::warning, "worker.fetch", away.what());
     fetch_after_ = clock_.steady() + fetch_backoff_.next();
     return false;
+  }
+}
+
+// Whether it has ended before, as far as the store knows.
+void Loop::look_up(Arrival& arrival) {
+  try {
+    if (!arrival.sending_id.empty()) arrival.sending_ended = results_->get(arrival.sending_id).has_value();
+    // A first delivery of a first attempt cannot have ended before, and that is nearly every message.
+    if (!arrival.redelivered && arrival.retries == 0) return;
+    if (auto stored = results_->get(arrival.id)) {
+      arrival.stored_state = std::move(stored->state);
+      arrival.stored_result_json = std::move(stored->result_json);
+      arrival.stored_retries = stored->retries;
+      arrival.stored_token = stored->token;
+    }
+  } catch (const Error& away) {
+    // Not knowing only means that the task may run twice, which at-least-once allows.
+    log::limited(log::Level::warning, "worker.lookup", away.what());
   }
 }
 

@@ -89,6 +89,7 @@ class Loop {
   void commit();
   void lose();
   bool fetch();
+  void look_up(Arrival& arrival);
   std::size_t wanted() const;
   void look_at_clocks() { now_ = {clock_.now() + consumer_.clock_ahead(), clock_.steady()}; }
   Deadline next_wake() const;

@@ -70,6 +70,18 @@ TaskResult Engine::record(const Held& held, std::string_view state, Now now) con
   return result;
 }
 
+// Stored with the acknowledgement: wherever a copy of a signed message turns up from now on, it is known as one. What
+// ends in the dead letters is not over, for an operator may put it back.
+void Engine::end_sending(const Held& held, CommitEntry& entry, Now now) const {
+  if (held.arrival.sending_id.empty() || !options_.has_results) return;
+  if (!entry.settlement || entry.settlement->kind != Settlement::Kind::ack) return;
+  TaskResult ended;
+  ended.id = held.arrival.sending_id;
+  ended.state = std::string(state::success);
+  ended.done_at = now.wall;
+  entry.more_results.push_back(std::move(ended));
+}
+
 bool Engine::stores(const Held& held, bool error) const noexcept {
   if (!options_.has_results) return false;
   // Either may say so. Celery's senders write `false` when nobody asked, so false is no wish for a result.
@@ -81,6 +93,7 @@ bool Engine::stores(const Held& held, bool error) const noexcept {
 void Engine::commit(std::uint64_t run, Held& held, CommitEntry entry, Now now, std::vector<Effect>& out) {
   entry.run = run;
   if (held.settled) entry.settlement.reset();
+  end_sending(held, entry, now);
   held.settled = true;
   held.phase = Phase::committing;
   held.since = now.steady;

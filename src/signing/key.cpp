@@ -1,0 +1,167 @@
+#include "signing/key.hpp"
+
+#include "core/file.hpp"
+
+#include <errand/error.hpp>
+
+#include <openssl/bio.h>
+#include <openssl/err.h>
+#include <openssl/evp.h>
+#include <openssl/pem.h>
+#include <openssl/rand.h>
+#include <openssl/rsa.h>
+#include <array>
+
+namespace errand::signing {
+
+namespace {
+
+constexpr std::size_t kMostFileBytes = 64u << 10;
+
+[[noreturn]] void refuse(ErrorKind kind, const std::string& path, std::string detail) {
+  ERR_clear_error();
+  throw Error({.kind = kind, .operation = "signing", .subject = path, .detail = std::move(detail)});
+}
+
+[[noreturn]] void failed(const char* what) {
+  ERR_clear_error();
+  throw Error({.kind = ErrorKind::bug, .operation = "signing", .detail = std::string("OpenSSL failed to ") + what});
+}
+
+struct FreeBio {
+  void operator()(BIO* bio) const noexcept { BIO_free(bio); }
+};
+struct FreeContext {
+  void operator()(EVP_MD_CTX* context) const noexcept { EVP_MD_CTX_free(context); }
+};
+using Bio = std::unique_ptr<BIO, FreeBio>;
+using Context = std::unique_ptr<EVP_MD_CTX, FreeContext>;
+
+const unsigned char* bytes_of(std::string_view text) { return reinterpret_cast<const unsigned char*>(text.data()); }
+unsigned char* bytes_of(std::string& text) { return reinterpret_cast<unsigned char*>(text.data()); }
+
+std::string content(const std::string& path) {
+  std::string wrong;
+  auto text = core::read_file(path, kMostFileBytes, wrong);
+  if (!text) refuse(ErrorKind::invalid, path, wrong);
+  return std::move(*text);
+}
+
+Bio reader(const std::string& text) { return Bio(BIO_new_mem_buf(text.data(), static_cast<int>(text.size()))); }
+
+// Nobody can be asked for a passphrase; that one was wanted is told.
+int no_passphrase(char* /*into*/, int /*size*/, int /*writing*/, void* asked) {
+  *static_cast<bool*>(asked) = true;
+  return -1;
+}
+
+std::string_view algorithm_of(const std::string& path, const EVP_PKEY* key) {
+  switch (EVP_PKEY_get_base_id(key)) {
+    case EVP_PKEY_ED25519:
+      return kEd25519;
+    case EVP_PKEY_RSA:
+    case EVP_PKEY_RSA_PSS:
+      if (const int bits = EVP_PKEY_get_bits(key); bits < kLeastRsaBits) {
+        refuse(
+            ErrorKind::invalid, path,
+            "expected an RSA key of at least " + std::to_string(kLeastRsaBits) + " bits, got " + std::to_string(bits));
+      }
+      return kRsaPss;
+    default:
+      break;
+  }
+  const char* name = EVP_PKEY_get0_type_name(key);
+  refuse(ErrorKind::invalid, path,
+         std::string("expected an Ed25519 or RSA key, got ") + (name == nullptr ? "another" : name) +
+             "; make one with: openssl genpkey -algorithm ed25519");
+}
+
+// What the two kinds need beyond the key itself.
+void set_up(EVP_PKEY_CTX* context, std::string_view algorithm) {
+  if (algorithm != kRsaPss) return;
+  if (EVP_PKEY_CTX_set_rsa_padding(context, RSA_PKCS1_PSS_PADDING) != 1 ||
+      EVP_PKEY_CTX_set_rsa_pss_saltlen(context, RSA_PSS_SALTLEN_DIGEST) != 1) {
+    failed("set up RSA-PSS");
+  }
+}
+
+// Ed25519 hashes by itself.
+const EVP_MD* digest_of(std::string_view algorithm) { return algorithm == kRsaPss ? EVP_sha256() : nullptr; }
+
+}  // namespace
+
+void FreeKey::operator()(evp_pkey_st* key) const noexcept { EVP_PKEY_free(key); }
+
+PrivateKey PrivateKey::read(const std::string& path) {
+  std::string text = content(path);
+  bool asked = false;
+  KeyHandle key(PEM_read_bio_PrivateKey(reader(text).get(), nullptr, no_passphrase, &asked));
+  OPENSSL_cleanse(text.data(), text.size());
+  if (asked) refuse(ErrorKind::invalid, path, "expected a private key without a passphrase, got an encrypted one");
+  if (!key) refuse(ErrorKind::invalid, path, "expected a private key in PEM, got something else");
+  if (const std::string loose = core::loose_mode(path); !loose.empty()) refuse(ErrorKind::denied, path, loose);
+  const std::string_view algorithm = algorithm_of(path, key.get());
+  return PrivateKey(std::move(key), algorithm);
+}
+
+std::string PrivateKey::sign(std::string_view bytes) const {
+  const Context context(EVP_MD_CTX_new());
+  EVP_PKEY_CTX* details = nullptr;
+  if (!context || EVP_DigestSignInit(context.get(), &details, digest_of(algorithm_), nullptr, key_.get()) != 1) {
+    failed("begin a signature");
+  }
+  set_up(details, algorithm_);
+  std::size_t size = 0;
+  if (EVP_DigestSign(context.get(), nullptr, &size, bytes_of(bytes), bytes.size()) != 1) failed("size a signature");
+  std::string signature(size, '\0');
+  if (EVP_DigestSign(context.get(), bytes_of(signature), &size, bytes_of(bytes), bytes.size()) != 1) failed("sign");
+  signature.resize(size);
+  return signature;
+}
+
+PublicKey PublicKey::read(const std::string& path) {
+  const std::string text = content(path);
+  KeyHandle key(PEM_read_bio_PUBKEY(reader(text).get(), nullptr, nullptr, nullptr));
+  if (!key) {
+    const bool secret = text.find("PRIVATE KEY") != std::string::npos;
+    refuse(ErrorKind::invalid, path,
+           std::string("expected a public key in PEM, got ") + (secret ? "a private one" : "something else") +
+               "; make one with: openssl pkey -in KEY.pem -pubout");
+  }
+  const std::string_view algorithm = algorithm_of(path, key.get());
+  return PublicKey(std::move(key), algorithm);
+}
+
+bool PublicKey::verifies(std::string_view bytes, std::string_view signature) const {
+  const Context context(EVP_MD_CTX_new());
+  EVP_PKEY_CTX* details = nullptr;
+  if (!context || EVP_DigestVerifyInit(context.get(), &details, digest_of(algorithm_), nullptr, key_.get()) != 1) {
+    failed("begin to verify");
+  }
+  set_up(details, algorithm_);
+  const bool right =
+      EVP_DigestVerify(context.get(), bytes_of(signature), signature.size(), bytes_of(bytes), bytes.size()) == 1;
+  ERR_clear_error();
+  return right;
+}
+
+std::string sha256_hex(std::string_view bytes) {
+  std::array<unsigned char, EVP_MAX_MD_SIZE> digest{};
+  unsigned size = 0;
+  if (EVP_Digest(bytes.data(), bytes.size(), digest.data(), &size, EVP_sha256(), nullptr) != 1) failed("hash");
+  constexpr std::string_view kDigits = "0123456789abcdef";
+  std::string text;
+  for (unsigned i = 0; i < size; ++i) {
+    text += kDigits[digest[i] >> 4];
+    text += kDigits[digest[i] & 15];
+  }
+  return text;
+}
+
+std::string random_bytes(std::size_t count) {
+  std::string bytes(count, '\0');
+  if (RAND_bytes(bytes_of(bytes), static_cast<int>(count)) != 1) failed("make random bytes");
+  return bytes;
+}
+
+}  // namespace errand::signing

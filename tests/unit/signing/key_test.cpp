@@ -1,0 +1,76 @@
+// Keys as people make them, and those that are refused with a word about what to do.
+#include "signing/key.hpp"
+
+#include "unit/signing/keys.hpp"
+
+#include <errand/error.hpp>
+
+#include <doctest/doctest.h>
+
+#include <filesystem>
+#include <functional>
+
+using namespace errand;
+using signing::PrivateKey;
+using signing::PublicKey;
+
+namespace {
+
+std::string refusal(const std::function<void()>& read) {
+  try {
+    read();
+  } catch (const Error& error) {
+    CHECK(error.operation() == "signing");
+    return error.detail();
+  }
+  return "nothing was refused";
+}
+
+bool contains(const std::string& text, std::string_view part) { return text.find(part) != std::string::npos; }
+
+}  // namespace
+
+TEST_CASE("what one key has signed is right for its public half and for no other, and for these bytes alone") {
+  const testing::Keys keys;
+  struct Row {
+    const char* how;
+    std::string_view algorithm;
+  };
+  for (const Row& row : {Row{"-algorithm ed25519", signing::kEd25519},
+                         Row{"-algorithm rsa -pkeyopt rsa_keygen_bits:2048", signing::kRsaPss},
+                         Row{"-algorithm rsa-pss -pkeyopt rsa_keygen_bits:2048", signing::kRsaPss}}) {
+    CAPTURE(row.how);
+    keys.make("ours", row.how);
+    keys.make("other", row.how);
+    const PrivateKey ours = PrivateKey::read(keys.pem("ours"));
+    const PublicKey known = PublicKey::read(keys.pub("ours"));
+    CHECK(ours.algorithm() == row.algorithm);
+    CHECK(known.algorithm() == row.algorithm);
+    const std::string signature = ours.sign("some bytes");
+    CHECK(known.verifies("some bytes", signature));
+    CHECK_FALSE(known.verifies("some bytez", signature));
+    CHECK_FALSE(known.verifies("some bytes", signature.substr(1)));
+    CHECK_FALSE(known.verifies("some bytes", ""));
+    CHECK_FALSE(PublicKey::read(keys.pub("other")).verifies("some bytes", signature));
+  }
+}
+
+TEST_CASE("a key that cannot be used is refused by what is wrong with it") {
+  const testing::Keys keys;
+  keys.make("good");
+  keys.make("curve", "-algorithm ec -pkeyopt ec_paramgen_curve:P-256");
+  keys.make("short", "-algorithm rsa -pkeyopt rsa_keygen_bits:1024");
+  testing::Keys::openssl("pkey -in " + keys.pem("good") + " -aes256 -passout pass:secret -out " + keys.pem("locked"));
+  const auto secret = [&](const std::string& name) { return refusal([&] { PrivateKey::read(keys.pem(name)); }); };
+  const auto open = [&](const std::string& path) { return refusal([&] { PublicKey::read(path); }); };
+  CHECK(contains(secret("missing"), "cannot be read: No such file"));
+  CHECK(contains(secret("curve"), "expected an Ed25519 or RSA key, got EC"));
+  CHECK(contains(secret("short"), "at least 2048 bits, got 1024"));
+  CHECK(contains(secret("locked"), "without a passphrase"));
+  CHECK(contains(refusal([&] { PrivateKey::read(keys.pub("good")); }), "expected a private key in PEM"));
+  CHECK(contains(open(keys.pem("good")), "expected a public key in PEM, got a private one"));
+  CHECK(contains(open(keys.pub("short")), "at least 2048 bits, got 1024"));
+  std::filesystem::permissions(keys.pem("good"), std::filesystem::perms::others_read,
+                               std::filesystem::perm_options::add);
+  CHECK(contains(secret("good"), "expected 0640 or tighter"));
+}

@@ -1,0 +1,68 @@
+// Signed messages: one sending is acknowledged once, wherever copies of it turn up (F124).
+#include "unit/worker/engine_bench.hpp"
+
+#include <doctest/doctest.h>
+
+using namespace errand;
+using namespace errand::worker;
+using errand::worker::testing::EngineBench;
+using namespace std::chrono_literals;
+
+namespace {
+
+Arrival signed_message(EngineBench& bench, const std::string& task = "noop") {
+  Arrival arrival = bench.message("t1", task);
+  arrival.sending_id = "errand-sent-k;n";
+  return arrival;
+}
+
+std::vector<TaskId> stored_beside(const EngineBench& bench) {
+  std::vector<TaskId> ids;
+  for (const TaskResult& one : bench.entry().more_results) ids.push_back(one.id);
+  return ids;
+}
+
+const std::vector<TaskId> kEnded{"errand-sent-k;n"};
+
+}  // namespace
+
+TEST_CASE("F124_that a signed message was acknowledged is stored with its outcome, whatever that is") {
+  using Kind = Outcome::Kind;
+  for (const Kind kind : {Kind::success, Kind::failure, Kind::ignore, Kind::retry}) {
+    EngineBench bench;
+    bench.finish(bench.running(signed_message(bench)), kind);
+    CHECK(stored_beside(bench) == kEnded);
+  }
+  EngineBench early;
+  early.add("early", {.acks_late = false});
+  early.deliver(signed_message(early, "early"));
+  CHECK(early.capacity(1) == "commit ack");
+  CHECK(stored_beside(early) == kEnded);
+  EngineBench plain;
+  plain.finish(plain.running("t1"), Kind::success);
+  CHECK(stored_beside(plain).empty());
+}
+
+TEST_CASE("a signed message that waits, goes back or may be put back by an operator has not ended") {
+  EngineBench bench;
+  Arrival later = signed_message(bench);
+  later.eta = bench.now.wall + 1h;
+  CHECK(bench.deliver(later) == "commit park");
+  CHECK(stored_beside(bench).empty());
+  CHECK(bench.deliver(signed_message(bench, "nobody knows")) == "commit FAILURE dead:UNKNOWN_TASK");
+  CHECK(stored_beside(bench).empty());
+  CHECK(bench.finish(bench.running(signed_message(bench)), Outcome::Kind::requeue) == "commit park");
+  CHECK(stored_beside(bench).empty());
+}
+
+TEST_CASE("F124_a copy of a message that has ended elsewhere is dead, and the broker's second delivery acknowledged") {
+  EngineBench bench;
+  Arrival copy = signed_message(bench);
+  copy.sending_ended = true;
+  CHECK(bench.deliver(copy) == "commit dead:SIGNATURE_REPLAYED");
+  copy.redelivered = true;
+  CHECK(bench.deliver(copy) == "commit ack");
+  copy.redelivered = false;
+  copy.deliveries = 2;
+  CHECK(bench.deliver(copy) == "commit ack");
+}
