@@ -52,8 +52,9 @@ RedisBackend::RedisBackend(Url url, TransportOptions options)
     : options_(std::move(options)),
       prefix_(result_prefix(options_.key_prefix)),
       connection_(url, {.connect_timeout = options_.connect_timeout, .answer_timeout = options_.publish_timeout}),
-      waiting_(std::move(url),
-               {.connect_timeout = options_.connect_timeout, .answer_timeout = options_.publish_timeout}) {}
+      waiting_(
+          std::move(url),
+          {.connect_timeout = options_.connect_timeout, .answer_timeout = options_.publish_timeout, .resp3 = true}) {}
 
 std::string RedisBackend::result_key(std::string_view task_id) const { return prefix_ + protocol::result_key(task_id); }
 std::string RedisBackend::group_key(std::string_view group, std::string_view suffix) const {
@@ -88,18 +89,15 @@ std::optional<TaskResult> RedisBackend::get(TaskIdView id) {
   return decode(id, reply.text);
 }
 
-void RedisBackend::subscribe(const std::string& channel) {
-  Commands commands;
-  commands.add({"SUBSCRIBE", channel});
-  waiting_.send(commands);
-  // The confirmation comes behind what was published on channels of earlier waits.
+// Hands what comes on the waiting connection to `take` until it says that this was all.
+template <class Take>
+void RedisBackend::take_until(Take take) {
   const Deadline deadline = Deadline::after(options_.publish_timeout);
   for (;;) {
-    while (const auto reply = waiting_.arrived()) {
+    while (const auto reply = waiting_.arrived_or_pushed()) {
+      if (reply->is_error()) waiting_.close();  // and whatever was asked behind it
       require(*reply, "redis.subscribe");
-      if (reply->elements.size() == 3 && reply->elements[0].text == "subscribe" && reply->elements[1].text == channel) {
-        return;
-      }
+      if (take(*reply)) return;
     }
     if (!waiting_.wait(deadline, -1)) {
       waiting_.close();
@@ -110,6 +108,26 @@ void RedisBackend::subscribe(const std::string& channel) {
                    .code = "ETIMEDOUT"});
     }
   }
+}
+
+// Subscribes, and then looks what is there, so that no result can come in between unseen. In one round trip where
+// pushes may stand between answers; RESP2 allows no GET on a connection that has subscribed.
+std::optional<TaskResult> RedisBackend::subscribe(TaskIdView id, const std::string& channel) {
+  waiting_.connect();
+  const bool together = waiting_.speaks_resp3();
+  Commands commands;
+  commands.add({"SUBSCRIBE", channel});
+  if (together) commands.add({"GET", channel});
+  waiting_.send(commands);
+  std::optional<TaskResult> found;
+  // The confirmation comes behind what was published on channels of earlier waits.
+  take_until([&](const Reply& reply) {
+    if (reply.kind == Reply::Kind::text) found = decode(id, reply.text);
+    if (reply.kind == Reply::Kind::text || reply.is_nil()) return true;
+    const bool confirmed = reply.elements.size() == 3 && reply.elements[0].text == "subscribe";
+    return !together && confirmed && reply.elements[1].text == channel;
+  });
+  return together ? found : get(id);
 }
 
 void RedisBackend::unsubscribe(const std::string& channel) noexcept {
@@ -126,19 +144,17 @@ void RedisBackend::unsubscribe(const std::string& channel) noexcept {
 // The newest record among what was published: its payload is what is stored.
 std::optional<TaskResult> RedisBackend::published(const std::string& channel) {
   std::optional<TaskResult> newest;
-  while (const auto reply = waiting_.arrived()) {
+  while (const auto reply = waiting_.arrived_or_pushed()) {
     if (reply->elements.size() != 3 || reply->elements[0].text != "message") continue;
     if (reply->elements[1].text == channel) newest = decode("", reply->elements[2].text);
   }
   return newest;
 }
 
-// Subscribes before it looks, so that no result can come in between unseen.
 std::optional<TaskResult> RedisBackend::wait(TaskIdView id, Deadline deadline) {
   const std::string channel = result_key(id);
   const auto ready = [](const std::optional<TaskResult>& result) { return result && state::ready(result->state); };
-  subscribe(channel);
-  std::optional<TaskResult> found = get(id);
+  std::optional<TaskResult> found = subscribe(id, channel);
   SteadyPoint look_at = std::chrono::steady_clock::now() + kLookEvery;
   while (!ready(found) && !deadline.passed()) {
     try {
@@ -147,7 +163,8 @@ std::optional<TaskResult> RedisBackend::wait(TaskIdView id, Deadline deadline) {
       if (ready(found) || look_at > std::chrono::steady_clock::now()) continue;
     } catch (const Error& broken) {
       if (!broken.retryable()) throw;
-      subscribe(channel);
+      found = subscribe(id, channel);
+      if (ready(found)) continue;
     }
     found = get(id);
     look_at = std::chrono::steady_clock::now() + kLookEvery;

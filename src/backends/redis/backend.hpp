@@ -31,7 +31,9 @@ class RedisBackend final : public ResultBackend, public StoreUser {
   std::size_t expire(TimePoint) override { return 0; }  // Redis does it itself
 
  private:
-  void subscribe(const std::string& channel);
+  std::optional<TaskResult> subscribe(TaskIdView id, const std::string& channel);
+  template <class Take>
+  void take_until(Take take);
   void unsubscribe(const std::string& channel) noexcept;
   std::optional<TaskResult> published(const std::string& channel);
   void store(const std::string& key, const std::string& value, const std::string& seconds);

@@ -284,17 +284,27 @@ bool Connection::wait(Deadline deadline, int wake_fd) {
   return ready.readable || ready.woken;
 }
 
-std::optional<Reply> Connection::arrived() {
+// Without waiting: `next` looks among what has come, until nothing more comes.
+template <class Next>
+std::optional<Reply> Connection::taken(Next next) {
   if (!connected()) return std::nullopt;
   try {
     for (;;) {
-      if (auto reply = parsed()) return reply;
+      if (auto reply = next()) return reply;
       if (!receive()) return std::nullopt;
     }
   } catch (...) {
     close();
     throw;
   }
+}
+
+std::optional<Reply> Connection::arrived() {
+  return taken([this] { return parsed(); });
+}
+
+std::optional<Reply> Connection::arrived_or_pushed() {
+  return taken([this] { return reader_.next(); });
 }
 
 bool Connection::take_pushed() {

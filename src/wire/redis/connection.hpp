@@ -69,8 +69,10 @@ class Connection {
   void send(Commands& commands);
   /// Waits until something comes, or `wake_fd` becomes readable. False: neither by the deadline.
   bool wait(Deadline deadline, int wake_fd);
-  /// The next answer that has arrived already.
+  /// The next answer that has arrived already; pushes are counted and dropped.
   std::optional<Reply> arrived();
+  /// The next answer or push that has arrived already.
+  std::optional<Reply> arrived_or_pushed();
   /// True when the server has pushed something since the last call.
   bool take_pushed();
 
@@ -92,6 +94,8 @@ class Connection {
   void write(std::string_view bytes, Deadline deadline);
   Reply read(Deadline deadline);
   std::optional<Reply> parsed();
+  template <class Next>
+  std::optional<Reply> taken(Next next);
   bool receive();
   bool closed_by_peer();
   [[noreturn]] void timed_out(std::string_view what) const;

@@ -90,6 +90,34 @@ TEST_CASE("a prefix gets Celery's underscore, and 0 keeps results for ever") {
         "a:celery-task-meta-x");
 }
 
+TEST_CASE("a wait sees what is stored already and what comes later, also where RESP3 is refused") {
+  Rig rig;
+  if (!rig.server.runs()) return;
+  rig.raw.call({"ACL", "SETUSER", "old", "on", ">secret", "~*", "&*", "+@all", "-hello"});
+  std::string refused = rig.server.url();
+  refused.insert(std::string("redis://").size(), "old:secret@");
+  int stored = 0;
+  for (const std::string& url : {rig.server.url(), refused}) {
+    CAPTURE(url);
+    redis::RedisBackend backend(redis::parse_url(url), {});
+    CHECK_FALSE(backend.wait("1", Deadline::after(20ms)));
+    rig.backend.put(std::vector{result("1", "STARTED", "null")});
+    CHECK_FALSE(backend.wait("1", Deadline::after(20ms)));
+    std::thread other([&] {
+      const Deadline limit = Deadline::after(10s);
+      while (rig.raw.call({"PUBSUB", "NUMSUB", "celery-task-meta-1"}).elements.at(1).integer == 0 && !limit.passed()) {
+      }
+      rig.backend.put(std::vector{result("1", "SUCCESS", std::to_string(++stored))});
+    });
+    const auto got = backend.wait("1", Deadline::after(10s));
+    other.join();
+    REQUIRE(got);
+    CHECK(got->result_json == std::to_string(stored));
+    CHECK(backend.wait("1", Deadline::now())->result_json == got->result_json);
+    rig.backend.forget("1");
+  }
+}
+
 TEST_CASE("a wait survives connections that are cut, and the next one hears nothing of the last") {
   Rig rig;
   if (!rig.server.runs()) return;
