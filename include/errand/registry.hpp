@@ -208,7 +208,7 @@ class Registry {
   /// Takes over every task defined with Linked in any translation unit of the program. Once; again does nothing.
   void add_linked();
   /// Runs around every task.
-  void use(std::shared_ptr<Hooks> hooks);
+  void use(const std::shared_ptr<Hooks>& hooks);
   /// Runs around the tasks of that name.
   void use(std::string_view task, std::shared_ptr<Hooks> hooks);
 

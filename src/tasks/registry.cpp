@@ -90,7 +90,7 @@ void Registry::add(TaskDefinition definition) {
   }
 }
 
-void Registry::use(std::shared_ptr<Hooks> hooks) {
+void Registry::use(const std::shared_ptr<Hooks>& hooks) {
   hooks_.push_back(hooks);
   for (auto& [name, definition] : tasks_) definition.hooks.push_back(hooks);
 }
@@ -137,7 +137,7 @@ RetryRule retry_on_type(std::string type, RetryPolicy policy) {
   return {[type](const Failure& failure) {
             return failure.type == type || (!failure.module.empty() && failure.module + "." + failure.type == type);
           },
-          std::move(policy), type};
+          std::move(policy), std::move(type)};
 }
 
 const RetryPolicy& retry_policy_for(const TaskOptions& options, const Failure& failure) {

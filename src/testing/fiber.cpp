@@ -27,10 +27,13 @@ void __sanitizer_finish_switch_fiber(void* fake_stack_save, const void** bottom_
 }
 #endif
 
+// The C++ ABI's own names (Itanium C++ ABI, exception handling, 2.2.2).
+// NOLINTBEGIN(bugprone-reserved-identifier)
 namespace __cxxabiv1 {
 struct __cxa_eh_globals;
 extern "C" __cxa_eh_globals* __cxa_get_globals() noexcept;
 }  // namespace __cxxabiv1
+// NOLINTEND(bugprone-reserved-identifier)
 
 namespace errand::testing {
 
@@ -113,6 +116,7 @@ struct Fiber::Impl {
   std::size_t caller_size = 0;
 
   static void entry(unsigned int high, unsigned int low) {
+    // makecontext(3) hands on nothing but ints.  NOLINTNEXTLINE(performance-no-int-to-ptr)
     auto* self = reinterpret_cast<Impl*>(std::uintptr_t{high} << 32 | low);
     self->arrived();
     try {

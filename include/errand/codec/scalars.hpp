@@ -123,7 +123,7 @@ struct Codec<std::chrono::duration<Rep, Period>> {
     if constexpr (std::is_integral_v<Rep>) {
       const double count =
           std::nearbyint(seconds * static_cast<double>(Period::den) / static_cast<double>(Period::num));
-      if (std::fabs(count) > static_cast<double>(std::numeric_limits<Rep>::max() / 2)) {
+      if (std::fabs(count) > static_cast<double>(std::numeric_limits<Rep>::max()) / 2) {
         codec::wrong_value(where, "expected seconds that fit the parameter's type, got " + to_json(value));
       }
       return Duration(static_cast<Rep>(count));
