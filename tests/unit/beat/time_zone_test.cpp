@@ -173,7 +173,7 @@ TEST_CASE("time zone: no name leads out of the database, and only a zone's file 
   CHECK(refusal(std::string(5'000'000, 'x'), ErrorKind::invalid).size() < 300);
 }
 
-TEST_CASE("F107: without a database UTC goes on, and every other zone names the package to install") {
+TEST_CASE("F107_without a database UTC goes on, and every other zone names the package to install") {
   const Folder empty;
   for (const std::string& directory : {empty.path(), empty.path() + "/none"}) {
     CHECK(TimeZone::open("UTC", directory).offset_at(at("2026-07-01 00:00")) == 0s);
@@ -185,7 +185,7 @@ TEST_CASE("F107: without a database UTC goes on, and every other zone names the 
   CHECK(Crontab::parse("0 7 * * *").next(at("2026-03-29 00:00")) == at("2026-03-29 07:00"));
 }
 
-TEST_CASE("F107: a zone stays what it was when the database changes, and open sees the new one") {
+TEST_CASE("F107_a zone stays what it was when the database changes, and open sees the new one") {
   const Folder zones;
   zones.write("Europe/London", bytes_of("Europe/London"));
   const TimeZone before = TimeZone::open("Europe/London", zones.path());
@@ -197,7 +197,7 @@ TEST_CASE("F107: a zone stays what it was when the database changes, and open se
   CHECK(refusal("Europe/London", ErrorKind::unavailable, zones.path()).find("package tzdata") != std::string::npos);
 }
 
-TEST_CASE("F107: every cut of a zone's file is refused, and so is anything that is no zone") {
+TEST_CASE("F107_every cut of a zone's file is refused, and so is anything that is no zone") {
   const std::string whole = bytes_of("Europe/London");
   REQUIRE(verdict(whole) == beat::TzifVerdict::good);
   for (std::size_t size = 0; size < whole.size(); ++size)
@@ -211,7 +211,7 @@ TEST_CASE("F107: every cut of a zone's file is refused, and so is anything that 
         "expected a TZif file in " + zones.path() + "/Europe/London, it is damaged; install tzdata again");
 }
 
-TEST_CASE("F107: values that no zone can have are refused") {
+TEST_CASE("F107_values that no zone can have are refused") {
   using beat::TzifVerdict;
   CHECK(verdict(file({{100, 1}, {200, 0}}, {0, 3600}, "")) == TzifVerdict::good);
   CHECK(verdict(file({{200, 1}, {100, 0}}, {0, 3600}, "")) == TzifVerdict::damaged);
