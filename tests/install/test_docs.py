@@ -46,6 +46,12 @@ def test_the_page_for_operations_is_true(installed, compiler, tmp_path):
         assert line in printed, printed
 
 
+def test_the_page_about_signing_is_true(installed, compiler, tmp_path):
+    printed = play_page("signing.md", tmp_path, installed, compiler)
+    for line in ("true", "SIGNATURE_MISSING", "dropped 1"):
+        assert line in printed, printed
+
+
 @pytest.fixture
 def redis_port(tmp_path):
     pytest.importorskip("celery")
