@@ -47,7 +47,7 @@ class Reader {
     std::size_t from = 0;
   };
 
-  [[noreturn]] void fail(std::string expected, std::string got = {}) const {
+  [[noreturn]] void fail(const std::string& expected, std::string got = {}) const {
     if (got.empty()) {
       if (at_ >= text_.size()) {
         got = "the end of the text";

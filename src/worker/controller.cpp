@@ -26,9 +26,9 @@ bool is_for_answers(const Route& route) {
   return route.exchange.empty() && route.routing_key.ends_with("." + std::string(kReplyExchange));
 }
 
-std::string text_or(const Value* value, std::string fallback) {
+std::string text_or(const Value* value, std::string_view fallback) {
   const std::string* text = value == nullptr ? nullptr : value->if_text();
-  return text == nullptr ? std::move(fallback) : *text;
+  return text == nullptr ? std::string(fallback) : *text;
 }
 
 Object ok(std::string text) { return Object{{"ok", Value(std::move(text))}}; }

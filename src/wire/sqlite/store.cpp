@@ -203,7 +203,7 @@ Store::~Store() {
 
 void Store::forget() noexcept {
   // The parent's handle: closing it here would drop the parent's file locks.
-  static_cast<void>(database_.release());
+  [[maybe_unused]] const Database* const parents = database_.release();
 }
 
 Database& Store::database() {
