@@ -3,6 +3,7 @@
 #include "core/iso8601.hpp"
 #include "core/text.hpp"
 #include "protocol/decode_failure.hpp"
+#include "protocol/task_message.hpp"
 
 #include <errand/error.hpp>
 
@@ -24,6 +25,16 @@ std::string text_header(const Message& message, std::string_view name) {
   const Value* value = message.headers.find(name);
   const std::string* text = value == nullptr ? nullptr : value->if_text();
   return text == nullptr ? std::string() : *text;
+}
+
+// As the worker will read it: protocol 1 names the task in the body.
+std::string task_of(const Message& message) {
+  if (message.headers.contains("task")) return text_header(message, "task");
+  try {
+    return protocol::decode_task(message).task;
+  } catch (const protocol::DecodeFailure&) {
+    return {};  // no worker runs it
+  }
 }
 
 std::string seconds(Microseconds time) { return core::format_duration(std::chrono::floor<std::chrono::seconds>(time)); }
@@ -63,7 +74,8 @@ const TaskSigners* Verifier::signers_of(std::string_view task) const {
 Verdict Verifier::judge(const Message& message, const Route& route, std::string_view queue, TimePoint now) const {
   const SignaturePolicy policy = this->policy(queue);
   if (policy == SignaturePolicy::off) return {};
-  Verdict verdict = judge_by(policy, options_.max_age, message, route, now);
+  const TaskSigners* signers = options_.allowed.empty() ? nullptr : signers_of(task_of(message));
+  Verdict verdict = judge_by(policy, options_.max_age, signers, message, route, now);
   // The default exchange delivers to the queue of that name, so another queue means that somebody has moved it.
   if (verdict.refused.empty() && !verdict.nonce.empty() && route.exchange.empty() && route.routing_key != queue) {
     return refuse(reason::invalid,
@@ -74,12 +86,11 @@ Verdict Verifier::judge(const Message& message, const Route& route, std::string_
 
 Verdict Verifier::judge_command(const Message& message, const Route& route, TimePoint now) const {
   if (strictest_ == SignaturePolicy::off) return {};
-  return judge_by(strictest_, options_.replay_window, message, route, now);
+  return judge_by(strictest_, options_.replay_window, signers_of(""), message, route, now);
 }
 
-Verdict Verifier::judge_by(SignaturePolicy policy, Milliseconds max_age, const Message& message, const Route& route,
-                           TimePoint now) const {
-  const TaskSigners* signers = signers_of(text_header(message, "task"));
+Verdict Verifier::judge_by(SignaturePolicy policy, Milliseconds max_age, const TaskSigners* signers,
+                           const Message& message, const Route& route, TimePoint now) const {
   const Value* given = message.headers.find(kSignatureHeader);
   if (given == nullptr || given->is_null()) {
     if (policy == SignaturePolicy::accept && signers == nullptr) return {};

@@ -45,8 +45,8 @@ class Verifier {
   Verdict judge_command(const Message& message, const Route& route, TimePoint now) const;
 
  private:
-  Verdict judge_by(SignaturePolicy policy, Milliseconds max_age, const Message& message, const Route& route,
-                   TimePoint now) const;
+  Verdict judge_by(SignaturePolicy policy, Milliseconds max_age, const TaskSigners* signers, const Message& message,
+                   const Route& route, TimePoint now) const;
   const TaskSigners* signers_of(std::string_view task) const;
 
   SigningOptions options_;

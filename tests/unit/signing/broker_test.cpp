@@ -216,6 +216,23 @@ TEST_CASE("F124_only the keys that may send a task can, also where signatures ar
   CHECK(rig.judge() == "ok");
 }
 
+// Protocol 1 has no headers, so that a rule that looked there alone would never fit.
+TEST_CASE("F124_a message of protocol 1 is judged by the task that its body names") {
+  Rig rig;
+  rig.options.allowed = {{.pattern = "pay*", .key_ids = {"ops"}}};
+  Envelope old = Rig::envelope();
+  old.message.headers = Object{};
+  old.message.body = R"({"task": "pay", "id": "1", "args": [], "kwargs": {}})";
+  rig.send(old);
+  CHECK(rig.judge() == "SIGNATURE_NOT_ALLOWED");
+  rig.options.policy = SignaturePolicy::accept;
+  rig.anybody->publish({&old, 1});
+  CHECK(rig.judge() == "SIGNATURE_MISSING");
+  old.message.body = R"({"task": "look", "id": "1", "args": [], "kwargs": {}})";
+  rig.anybody->publish({&old, 1});
+  CHECK(rig.judge() == "ok");
+}
+
 TEST_CASE("F124_a copy of a message is refused while it is held, after it has ended, and not after the window") {
   Rig rig;
   rig.send(Rig::envelope());
