@@ -76,8 +76,12 @@ Verdict Verifier::judge(const Message& message, const Route& route, std::string_
   if (policy == SignaturePolicy::off) return {};
   const TaskSigners* signers = options_.allowed.empty() ? nullptr : signers_of(task_of(message));
   Verdict verdict = judge_by(policy, options_.max_age, signers, message, route, now);
-  // The default exchange delivers to the queue of that name, so another queue means that somebody has moved it.
-  if (verdict.refused.empty() && !verdict.nonce.empty() && route.exchange.empty() && route.routing_key != queue) {
+  if (!verdict.refused.empty() || verdict.nonce.empty()) return verdict;
+  if (!route.exchange.empty()) {
+    // Another exchange may deliver one sending to several queues, and each runs it.
+    verdict.nonce += ";" + std::string(queue);
+  } else if (route.routing_key != queue) {
+    // The default exchange delivers to the queue of that name, so another queue means that somebody has moved it.
     return refuse(reason::invalid,
                   "it was sent to the queue '" + protocol::printable(route.routing_key) + "' and lies in another");
   }

@@ -29,7 +29,7 @@ inline constexpr std::string_view replayed = "SIGNATURE_REPLAYED";        ///< a
 struct Verdict {
   std::string_view refused;  ///< one of the reasons; "": let it pass
   std::string detail;        ///< for people, one line
-  std::string nonce;         ///< of a message that passed with a signature
+  std::string nonce;         ///< of a message that passed with a signature: names this sending, in this queue
 };
 
 class Verifier {

@@ -8,6 +8,7 @@
 #include <doctest/doctest.h>
 
 #include <functional>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -175,6 +176,30 @@ TEST_CASE("F124_a message that is moved to another queue is refused there") {
   moved.route.routing_key = "other";
   rig.anybody->publish({&moved, 1});
   CHECK(rig.judge("other") == "SIGNATURE_INVALID");
+}
+
+// One publish, two queues, two messages that each have to run: neither is a copy of the other.
+TEST_CASE("a message that an exchange delivers to several queues runs in each of them, once") {
+  Rig rig;
+  const auto bound = [](const char* name) {
+    return QueueSpec{.name = name, .exchange = "site", .exchange_type = "topic", .routing_key = "pay.#"};
+  };
+  rig.anybody->declare({.queues = {bound("first"), bound("second")}});
+  Envelope one = Rig::envelope();
+  one.route = {"site", "pay.now"};
+  rig.send(one);
+  auto broker = rig.signing_broker(rig.options);
+  auto worker = broker->consume({.queues = {"first", "second"}, .owner = "worker"});
+  CHECK(rig.judge(*worker) == "ok");
+  CHECK(rig.judge(*worker) == "ok");
+  rig.send(one);
+  const Envelope recorded = rig.intercept("first");
+  static_cast<void>(rig.intercept("second"));
+  rig.anybody->publish({&recorded, 1});
+  rig.anybody->publish({&recorded, 1});
+  std::map<std::string, int> verdicts;
+  for (int i = 0; i < 4; ++i) verdicts[rig.judge(*worker)] += 1;
+  CHECK(verdicts == std::map<std::string, int>{{"SIGNATURE_REPLAYED", 2}, {"ok", 2}});
 }
 
 TEST_CASE("F124_a signature of a key that is not trusted, or that claims to be another's, is refused") {
