@@ -3,6 +3,8 @@
 #include "core/log.hpp"
 #include "protocol/decode_failure.hpp"
 
+#include <utility>
+
 namespace errand::signing {
 
 namespace {
@@ -46,6 +48,8 @@ void SignedConsumer::look_at(Delivery& delivery) {
 
 void SignedConsumer::settled(std::span<const Settlement> settlements) {
   const SteadyPoint now = parts_.clock->steady();
+  // First: what came too late has not ended. Whoever has the message now may give it back, and it comes here again.
+  hear_of_lost();
   for (const Settlement& settlement : settlements) {
     if (settlement.kind == Settlement::Kind::ack) {
       nonces_.spend(settlement.receipt, now);
@@ -72,10 +76,16 @@ bool SignedConsumer::commit(const Commit& commit, ResultBackend* results_in) {
   return true;
 }
 
+void SignedConsumer::hear_of_lost() {
+  for (Receipt& receipt : inner_->take_lost()) {
+    nonces_.release(receipt);
+    lost_.push_back(std::move(receipt));
+  }
+}
+
 std::vector<Receipt> SignedConsumer::take_lost() {
-  std::vector<Receipt> lost = inner_->take_lost();
-  for (const Receipt& receipt : lost) nonces_.release(receipt);
-  return lost;
+  hear_of_lost();
+  return std::exchange(lost_, {});
 }
 
 SignedSubscriber::SignedSubscriber(std::unique_ptr<Consumer> inner, Parts& parts)

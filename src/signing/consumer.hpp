@@ -43,10 +43,12 @@ class SignedConsumer final : public Consumer {
  private:
   void look_at(Delivery& delivery);
   void settled(std::span<const Settlement> settlements);
+  void hear_of_lost();
 
   std::unique_ptr<Consumer> inner_;
   Parts& parts_;
   Nonces nonces_;
+  std::vector<Receipt> lost_;  // heard of and not yet told
 };
 
 /// Commands of remote control. Nobody settles them, so one that is refused is left out and told in the log.

@@ -297,6 +297,28 @@ TEST_CASE("a message that was parked, or put back by an operator, is no copy") {
   CHECK(rig.judge(worker) == "ok");
 }
 
+// The lease ran out under a task, so that its end was dropped. Nobody has finished the message, and it must not die.
+TEST_CASE("a message whose acknowledgement came too late may come again to the same worker") {
+  Rig rig;
+  rig.send(Rig::envelope());
+  auto broker = rig.signing_broker(rig.options);
+  auto late = broker->consume({.queues = {"q"}, .owner = "late", .lease = 1ms});
+  auto got = late->next(1, Deadline::after(5s));
+  REQUIRE(got.size() == 1);
+  const Receipt receipt = got[0].receipt;
+  auto other = broker->consume({.queues = {"q"}, .owner = "other"});
+  got = other->next(1, Deadline::after(5s));
+  REQUIRE(got.size() == 1);
+  const Settlement back{.receipt = got[0].receipt, .kind = Settlement::Kind::requeue};
+  const Settlement done{.receipt = receipt};
+  late->settle({&done, 1});
+  CHECK(late->stale() == 1);
+  CHECK(late->take_lost() == std::vector{receipt});
+  CHECK(late->take_lost().empty());
+  other->settle({&back, 1});
+  CHECK(rig.judge(*late) == "ok");
+}
+
 TEST_CASE("F124_a message that is too old, or from the future, is refused; a long wait for its ETA is no age") {
   Rig rig;
   rig.options.max_age = 1h;
