@@ -85,6 +85,17 @@ void set_up(EVP_PKEY_CTX* context, std::string_view algorithm) {
   }
 }
 
+// A key may say of itself which digests and salts it is for (RSA-PSS, RFC 4055): that shows when it is used.
+template <class Use>
+void try_out(const std::string& path, const Use& use) {
+  try {
+    use();
+  } catch (const Error&) {
+    refuse(ErrorKind::invalid, path,
+           "expected a key that allows SHA-256 with a salt of 32 bytes, got one that is restricted to something else");
+  }
+}
+
 // Ed25519 hashes by itself.
 const EVP_MD* digest_of(std::string_view algorithm) { return algorithm == kRsaPss ? EVP_sha256() : nullptr; }
 
@@ -101,7 +112,9 @@ PrivateKey PrivateKey::read(const std::string& path) {
   if (!key) refuse(ErrorKind::invalid, path, "expected a private key in PEM, got something else");
   if (const std::string loose = core::loose_mode(path); !loose.empty()) refuse(ErrorKind::denied, path, loose);
   const std::string_view algorithm = algorithm_of(path, key.get());
-  return PrivateKey(std::move(key), algorithm);
+  PrivateKey made(std::move(key), algorithm);
+  try_out(path, [&] { static_cast<void>(made.sign("")); });
+  return made;
 }
 
 std::string PrivateKey::sign(std::string_view bytes) const {
@@ -129,7 +142,9 @@ PublicKey PublicKey::read(const std::string& path) {
                "; make one with: openssl pkey -in KEY.pem -pubout");
   }
   const std::string_view algorithm = algorithm_of(path, key.get());
-  return PublicKey(std::move(key), algorithm);
+  PublicKey made(std::move(key), algorithm);
+  try_out(path, [&] { static_cast<void>(made.verifies("", "")); });
+  return made;
 }
 
 bool PublicKey::verifies(std::string_view bytes, std::string_view signature) const {

@@ -70,6 +70,10 @@ TEST_CASE("a key that cannot be used is refused by what is wrong with it") {
   CHECK(contains(refusal([&] { PrivateKey::read(keys.pub("good")); }), "expected a private key in PEM"));
   CHECK(contains(open(keys.pem("good")), "expected a public key in PEM, got a private one"));
   CHECK(contains(open(keys.pub("short")), "at least 2048 bits, got 1024"));
+  // Found at the start, not by the first message that names the key.
+  keys.make("other", "-algorithm rsa-pss -pkeyopt rsa_keygen_bits:2048 -pkeyopt rsa_pss_keygen_md:sha512");
+  CHECK(contains(secret("other"), "expected a key that allows SHA-256"));
+  CHECK(contains(open(keys.pub("other")), "expected a key that allows SHA-256"));
   std::filesystem::permissions(keys.pem("good"), std::filesystem::perms::others_read,
                                std::filesystem::perm_options::add);
   CHECK(contains(secret("good"), "expected 0640 or tighter"));
