@@ -88,8 +88,9 @@ std::vector<Receipt> SignedConsumer::take_lost() {
   return std::exchange(lost_, {});
 }
 
+// A command whose sender's clock is ahead by the window is good for the window after that.
 SignedSubscriber::SignedSubscriber(std::unique_ptr<Consumer> inner, Parts& parts)
-    : inner_(std::move(inner)), parts_(parts), nonces_(parts.options.max_remembered, parts.options.replay_window) {}
+    : inner_(std::move(inner)), parts_(parts), nonces_(parts.options.max_remembered, 2 * parts.options.replay_window) {}
 
 std::span<Delivery> SignedSubscriber::next(std::size_t max, Deadline deadline) {
   deliveries_.clear();

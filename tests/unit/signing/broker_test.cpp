@@ -401,4 +401,14 @@ TEST_CASE("F126_commands of remote control need a signature where messages do, a
   rig.clock->advance(rig.options.replay_window + 1s);
   rig.anybody->broadcast(recorded);  // forgotten, and too old by now
   CHECK(heard() == 0);
+  // From a clock that is ahead: it does not outlive what is remembered of it.
+  rig.signing_broker(rig.as("ops"))->broadcast(command);
+  const auto ahead = wire->next(10, Deadline::after(5s));
+  REQUIRE(ahead.size() == 3);
+  const Envelope early{.route = command.route, .message = ahead[2].message};
+  rig.clock->step_wall(-(rig.options.replay_window - 1s));
+  CHECK(heard() == 1);
+  rig.clock->advance(rig.options.replay_window + 1s);
+  rig.anybody->broadcast(early);
+  CHECK(heard() == 0);
 }
