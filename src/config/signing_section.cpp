@@ -103,6 +103,10 @@ SigningOptions read_signing(const Node& table, const std::string& file, Problems
   if (max_age) out.max_age = *max_age;
   if (replay_window) out.replay_window = *replay_window;
   if (max_remembered) out.max_remembered = *max_remembered;
+  if (!out.allowed.empty() && !out.verifies()) {
+    reader.wrong(table.line,
+                 "expected a policy of accept or require beside allow, got off: no rule would be looked at");
+  }
   if (out.verifies() && out.trusted.empty()) {
     reader.wrong(table.line, "expected trusted keys where a policy is accept or require, got none");
   }

@@ -148,6 +148,16 @@ TEST_CASE("F140: every mistake in a file names key, line, what was expected and 
   }
 }
 
+// Rules that nobody looks at would be believed to hold.
+TEST_CASE("F124: rules about who may send a task need a policy that asks for signatures") {
+  const std::string allow = "[signing]\ntrusted = { ops = \"ops.pub\" }\nallow = { \"pay.*\" = [\"ops\"] }\n";
+  CHECK(of_file(allow) ==
+        std::vector<std::string>{"e.toml:1: [signing] expected a policy of accept or require beside allow, got off: no "
+                                 "rule would be looked at"});
+  CHECK(of_file(allow + "policy = \"accept\"\n").empty());
+  CHECK(of_file(allow + "queues = { pay = \"require\" }\n").empty());
+}
+
 TEST_CASE("F140: a file that is no TOML is said with its line, and all mistakes are said at once") {
   const auto broken = of_file("a = 1\nb = [");
   REQUIRE(broken.size() == 1);
