@@ -10,6 +10,7 @@
 #include "protocol/task_message.hpp"
 
 #include <errand/error.hpp>
+#include <errand/signing.hpp>
 
 #include <unistd.h>
 #include <algorithm>
@@ -112,6 +113,7 @@ Message retry_of(const Message& original, std::uint32_t retries, std::optional<T
     if (const Value* id = headers.find("id")) headers.set("parent_id", Value(*id));
   }
   headers.erase("redelivered");
+  headers.erase(kSignatureHeader);  // fits the message as it was, and whoever sends this one may have no key
   out.properties.erase("redelivered");
   if (until) {
     const Value* before = headers.find("expires");

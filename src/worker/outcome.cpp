@@ -3,6 +3,8 @@
 #include "protocol/task_message.hpp"
 #include "worker/engine.hpp"
 
+#include <errand/signing.hpp>
+
 #include <algorithm>
 #include <charconv>
 
@@ -330,6 +332,7 @@ void Engine::crashed(std::uint64_t run, Held& held, Outcome& outcome, Now now, s
   CommitEntry entry{.settlement = Settlement{.receipt = held.arrival.receipt}};
   Envelope again;
   again.message = *held.arrival.message;
+  again.message.headers.erase(kSignatureHeader);  // as in retry_of
   again.message.headers.set("errand_crashes", Value(static_cast<long long>(crashes)));
   again.message.headers.set(
       std::string(kCrashReasons),

@@ -1,6 +1,8 @@
 // Signed messages: one sending is acknowledged once, wherever copies of it turn up (F124).
 #include "unit/worker/engine_bench.hpp"
 
+#include <errand/signing.hpp>
+
 #include <doctest/doctest.h>
 
 using namespace errand;
@@ -65,4 +67,18 @@ TEST_CASE("F124_a copy of a message that has ended elsewhere is dead, and the br
   copy.redelivered = false;
   copy.deliveries = 2;
   CHECK(bench.deliver(copy) == "commit ack");
+}
+
+// What was signed was another message, and a worker that signs nothing must not send a signature that is wrong.
+TEST_CASE("retries and the copies that follow a crash do not carry the signature of the message before") {
+  for (const Outcome::Kind kind : {Outcome::Kind::retry, Outcome::Kind::lost}) {
+    EngineBench bench;
+    Arrival arrival = bench.message("t1");
+    Message text = *arrival.message;
+    text.headers.set(std::string(kSignatureHeader), "1;k;ed25519;1;n;s");
+    arrival.message = std::make_shared<const Message>(std::move(text));
+    bench.finish(bench.running(arrival), kind);
+    REQUIRE(bench.entry().follow_ups.size() == 1);
+    CHECK_FALSE(bench.entry().follow_ups[0].message.headers.contains(kSignatureHeader));
+  }
 }
