@@ -99,6 +99,7 @@ void Committer::gather(const std::vector<CommitEntry*>& batch) {
     for (const Envelope& envelope : entry->follow_ups) follow_ups_.push_back(envelope);
     if (entry->result) outcomes_.push_back(*entry->result);
     for (const TaskResult& result : entry->more_results) outcomes_.push_back(result);
+    if (entry->sending_ended) outcomes_.push_back(*entry->sending_ended);
     if (entry->settlement) settlements_.push_back(*entry->settlement);
     follow_ups_of_.resize(follow_ups_.size(), of);
     outcomes_of_.resize(outcomes_.size(), of);
@@ -153,6 +154,7 @@ void Committer::fence(const std::vector<CommitEntry*>& batch) {
       entry->follow_ups.clear();
       entry->result.reset();
       entry->more_results.clear();
+      entry->sending_ended.reset();
       entry->chord_sizes.clear();
       entry->chord_reports.clear();
     }
@@ -194,6 +196,7 @@ void Committer::refused(CommitEntry& entry, const Error& error) {
       entry.result->extended->kwargs_json = "null";
     }
   }
+  entry.sending_ended.reset();  // an operator may put the message back
   if (entry.settlement && entry.settlement->kind != Settlement::Kind::requeue) {
     entry.settlement->kind = Settlement::Kind::dead_letter;
     entry.settlement->reason = "COMMIT_REFUSED";

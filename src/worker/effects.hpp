@@ -29,7 +29,8 @@ struct CommitEntry {
   std::vector<Envelope> follow_ups;
   std::optional<TaskResult> result;
   std::optional<Settlement> settlement;
-  std::vector<TaskResult> more_results;  ///< chain steps that will never run
+  std::vector<TaskResult> more_results;     ///< chain steps that will never run
+  std::optional<TaskResult> sending_ended;  ///< see Delivery::sending_id; void if the acknowledgement is refused
   std::vector<ChordReport> chord_reports;
   std::shared_ptr<const Message> message;  ///< the member's, for root and priority of the chord's body
 };

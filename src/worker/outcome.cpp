@@ -81,7 +81,7 @@ void Engine::end_sending(const Held& held, CommitEntry& entry, Now now) const {
   ended.id = held.arrival.sending_id;
   ended.state = std::string(state::success);
   ended.done_at = now.wall;
-  entry.more_results.push_back(std::move(ended));
+  entry.sending_ended = std::move(ended);
 }
 
 bool Engine::stores(const Held& held, bool error) const noexcept {

@@ -1,6 +1,8 @@
 // Signed messages: one sending is acknowledged once, wherever copies of it turn up (F124).
 #include "unit/worker/engine_bench.hpp"
+#include "worker/committer.hpp"
 
+#include <errand/drivers.hpp>
 #include <errand/signing.hpp>
 
 #include <doctest/doctest.h>
@@ -20,7 +22,7 @@ Arrival signed_message(EngineBench& bench, const std::string& task = "noop") {
 
 std::vector<TaskId> stored_beside(const EngineBench& bench) {
   std::vector<TaskId> ids;
-  for (const TaskResult& one : bench.entry().more_results) ids.push_back(one.id);
+  if (const auto& ended = bench.entry().sending_ended) ids.push_back(ended->id);
   return ids;
 }
 
@@ -81,4 +83,30 @@ TEST_CASE("retries and the copies that follow a crash do not carry the signature
     REQUIRE(bench.entry().follow_ups.size() == 1);
     CHECK_FALSE(bench.entry().follow_ups[0].message.headers.contains(kSignatureHeader));
   }
+}
+
+// The message is in the dead letters, and an operator who has made room for its outcome puts it back.
+TEST_CASE("a sending whose acknowledgement was refused has not ended") {
+  const std::string url = "memory://sending-refused";
+  auto broker = open_broker(url, {.max_message_bytes = 100});
+  auto results = open_result_backend(url);
+  broker->declare({.queues = {QueueSpec{.name = "celery"}}});
+  Envelope one{.route = {"", "celery"}, .message = {}};
+  broker->publish({&one, 1});
+  auto consumer = broker->consume({.queues = {"celery"}, .owner = "w"});
+  const auto got = consumer->next(1, Deadline::after(5s));
+  REQUIRE(got.size() == 1);
+  Committer committer(*broker, *consumer, results.get(), 1min);
+  CommitEntry entry{.run = 1, .settlement = Settlement{.receipt = got[0].receipt}};
+  one.message.body = std::string(200, 'x');
+  entry.follow_ups.push_back(one);
+  TaskResult ended;
+  ended.id = "errand-sent-k;n";
+  ended.state = std::string(state::success);
+  entry.sending_ended = ended;
+  committer.add(std::move(entry));
+  CHECK(committer.flush({TimePoint{}, SteadyPoint{}}, 0) == std::vector<std::uint64_t>{1});
+  REQUIRE(broker->dead_letters("celery", 10, "").size() == 1);
+  CHECK(broker->dead_letters("celery", 10, "")[0].reason == "COMMIT_REFUSED");
+  CHECK_FALSE(results->get("errand-sent-k;n"));
 }
