@@ -31,7 +31,7 @@ struct Rig {
     anybody->declare({.queues = {QueueSpec{.name = "q"}, QueueSpec{.name = "other"}}});
   }
 
-  std::unique_ptr<Broker> signing_broker(SigningOptions with) {
+  std::unique_ptr<Broker> signing_broker(const SigningOptions& with) {
     return signing::with_signatures(open_broker(url), with, clock);
   }
   SigningOptions as(const std::string& key) const {
@@ -132,7 +132,7 @@ TEST_CASE("F124_whatever is changed in a signed message, it is refused") {
     const char* what;
     std::function<void(Envelope&)> change;
   };
-  const auto header = [](const char* name, Value value) {
+  const auto header = [](const char* name, const Value& value) {
     return [=](Envelope& one) { one.message.headers.set(name, value); };
   };
   const std::vector<Row> rows{
@@ -322,7 +322,7 @@ TEST_CASE("a message whose acknowledgement came too late may come again to the s
 TEST_CASE("F124_a message that is too old, or from the future, is refused; a long wait for its ETA is no age") {
   Rig rig;
   rig.options.max_age = 1h;
-  const auto after = [&](Milliseconds wait, Envelope one) {
+  const auto after = [&](Milliseconds wait, const Envelope& one) {
     rig.send(one);
     rig.clock->advance(wait);
     return rig.judge();
