@@ -1,32 +1,23 @@
 """Group J of the fault catalogue: clocks that jump, run at another speed or stand still, under the real worker."""
 import json
 import os
-import pathlib
 import signal
 import time
 
 import pytest
 
 from bad_messages import envelope
-from interop_support import Native, missing, wait_for
+from interop_support import Native, faked_time, wait_for
 from test_faults_messages import Queue
-
-LIBRARY = next((str(path) for path in pathlib.Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1")), None)
 
 
 class Clock:
     """The wall clock of the processes that get its environment: real time plus an offset, or at another speed."""
 
     def __init__(self, folder):
-        if LIBRARY is None:
-            missing("libfaketime")
         self.file = folder / "clock"
         self.set("+0s")
-        self.environment = {
-            "LD_PRELOAD": LIBRARY, "FAKETIME_TIMESTAMP_FILE": str(self.file), "FAKETIME_NO_CACHE": "1",
-            # Nobody can set the monotonic clock, which is what this is about.
-            "FAKETIME_DONT_FAKE_MONOTONIC": "1", "DONT_FAKE_MONOTONIC": "1", "NO_FAKE_STAT": "1",
-            "ASAN_OPTIONS": os.environ.get("ASAN_OPTIONS", "") + ":verify_asan_link_order=0"}
+        self.environment = faked_time(FAKETIME_TIMESTAMP_FILE=str(self.file), FAKETIME_NO_CACHE="1", NO_FAKE_STAT="1")
 
     def set(self, text):
         fresh = self.file.with_suffix(".new")

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from interop_support import faketime, wait_for
+from interop_support import faked_time, wait_for
 from ledger import Ledger, family, pause, wake
 
 
@@ -197,8 +197,7 @@ def test_F040_two_workers_of_one_name_hold_leases_of_their_own(ledger):
 def test_F051_a_worker_whose_clock_is_two_hours_ahead_takes_nothing_from_others_and_says_so(short):
     if not on_redis(short):
         pytest.skip("one file is one host, and a host has one clock")
-    skewed = short.worker(extra_env={"LD_PRELOAD": faketime(), "FAKETIME": "+2h", "FAKETIME_DONT_FAKE_MONOTONIC": "1"},
-                          concurrency=1)
+    skewed = short.worker(extra_env=faked_time(FAKETIME="+2h"), concurrency=1)
     wait_for(lambda: "redis.clock_skew" in skewed.log.read_text(), "the skew is told")
     skewed.send_signal(signal.SIGTERM)
     assert skewed.wait(20) == 0
@@ -206,7 +205,7 @@ def test_F051_a_worker_whose_clock_is_two_hours_ahead_takes_nothing_from_others_
     short.send("note", "n0", 3.0)
     short.send("note", "n1", 3.0)
     short.wait_begun(count=2)
-    short.worker(extra_env={"LD_PRELOAD": faketime(), "FAKETIME": "+2h", "FAKETIME_DONT_FAKE_MONOTONIC": "1"}, concurrency=1)
+    short.worker(extra_env=faked_time(FAKETIME="+2h"), concurrency=1)
     short.wait_ended(count=2)
     short.wait_drained()
     assert short.counts("begin") == {"n0": 1, "n1": 1}

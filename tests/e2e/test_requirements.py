@@ -11,7 +11,7 @@ import sys
 import pytest
 import redis
 
-from interop_support import Native, faketime, free_port, missing, program, wait_for
+from interop_support import Native, faked_time, free_port, missing, program, wait_for
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 from http_service import Service  # noqa: E402
@@ -303,9 +303,7 @@ def test_GN_9_success_retry_and_failure_are_told_in_the_same_fields(native):
 def test_GN_9_the_clock_set_back_in_mid_task_leaves_the_duration_right(native):
     clock = native.folder / "clock"
     clock.write_text("+0\n")
-    worker = native.worker(extra_env={
-        "LD_PRELOAD": faketime(), "FAKETIME_TIMESTAMP_FILE": str(clock), "FAKETIME_NO_CACHE": "1",
-        "FAKETIME_DONT_FAKE_MONOTONIC": "1", "DONT_FAKE_MONOTONIC": "1", "ASAN_OPTIONS": "verify_asan_link_order=0"})
+    worker = native.worker(extra_env=faked_time(FAKETIME_TIMESTAMP_FILE=str(clock), FAKETIME_NO_CACHE="1"))
     sent = native.send("cpp.slow", [1.5], wait=False)
     wait_for(lambda: any(line["task_id"] == sent["id"] for line in lines_of(worker, "task.started")), "it runs")
     clock.write_text("-2h\n")

@@ -33,6 +33,17 @@ def faketime():
     return str(path)
 
 
+def faked_time(**settings):
+    """The environment of a process with a wall clock of its own; settings are libfaketime's. Nobody can set the monotonic
+    clock, which is what these tests are about.
+
+    For AddressSanitizer: it need not be the first library, and its allocator must not ask for the time, which it does in
+    its first malloc. libfaketime, not ready yet, then asks the loader for symbols, whose error texts are freed into the
+    same allocator, which asks again, until one text is freed twice."""
+    asan = ":".join([os.environ.get("ASAN_OPTIONS", ""), "verify_asan_link_order=0", "allocator_release_to_os_interval_ms=-1"])
+    return {"LD_PRELOAD": faketime(), "FAKETIME_DONT_FAKE_MONOTONIC": "1", "DONT_FAKE_MONOTONIC": "1", "ASAN_OPTIONS": asan, **settings}
+
+
 def wait_for(condition, what, seconds=20.0):
     """Waits until condition() is true and returns its value; fails with `what` at the limit."""
     end = time.monotonic() + seconds
