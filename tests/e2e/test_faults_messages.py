@@ -84,6 +84,11 @@ def processes_of(pid):
     return found
 
 
+def complete(worker, children=2):
+    """Its processes, once all are there: a worker is ready before it has forked. One of them forks the others."""
+    return wait_for(lambda: len(found := processes_of(worker.pid)) == 2 + children and found, "every child has been forked")
+
+
 def peak_kib(pid):
     status = pathlib.Path(f"/proc/{pid}/status").read_text()
     return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM"))
@@ -104,7 +109,7 @@ def assert_unharmed(native, worker, before):
 def expect_dead(native, queue, parts_of_reason, seconds=30):
     """Every one of {parts: reason} ends in the dead letters with that reason and its own bytes (I26)."""
     worker = native.worker()
-    before = processes_of(worker.pid)
+    before = complete(worker)
     wanted = {}
     for parts, reason in parts_of_reason:
         (raw,) = queue.put(parts)
@@ -126,7 +131,7 @@ def test_F108_to_F119_ten_thousand_bad_messages_are_all_kept_byte_for_byte_and_t
     make = bad_messages.list_entries if queue.is_redis else bad_messages.rows
     sent = queue.put_raw(make(count, seed=108))
     worker = native.worker("-l", "info")
-    before = processes_of(worker.pid)
+    before = complete(worker)
     queue.drained(120)
     begin = time.monotonic()
     assert native.send("cpp.add", [1, 2])["result"] == 3
@@ -191,7 +196,7 @@ def test_F113_F114_numbers_and_texts_at_the_edge_of_json_come_back_as_python_wou
 def test_F115_a_small_message_never_becomes_a_large_one(native, queue):
     worker = native.worker(concurrency=1)
     assert native.send("cpp.add", [1, 1])["result"] == 2
-    before = processes_of(worker.pid)
+    before = complete(worker, children=1)
     peaks = {pid: peak_kib(pid) for pid in before}
     dead = 0
 
@@ -248,7 +253,7 @@ def test_F117_a_task_nobody_knows_is_dead_and_the_sender_is_told_its_name(native
 
 def test_F118_arguments_that_do_not_fit_are_a_failure_with_their_path_and_no_dead_letter(native, queue):
     worker = native.worker()
-    before = processes_of(worker.pid)
+    before = complete(worker)
     cases = {b"[[1], {}, {}]": "y", b"[[1, 2, 3], {}, {}]": "argument", b'[[1, "x"], {}, {}]': "y", b'[[], {"x": 1, "z": 2}, {}]': "z",
              b"[[1, 99999999999999999999], {}, {}]": "y", b"[[1, 1.5], {}, {}]": "y", b"[[null, 1], {}, {}]": "x",
              b'[[1], {"x": 1}, {}]': "x"}
@@ -350,7 +355,7 @@ def test_F126_a_flood_of_wrong_and_hostile_commands_and_events_hurts_nobody(nati
     if not queue.is_redis:
         pytest.skip("nobody broadcasts raw bytes into a file; its rows are tested above")
     worker = native.worker()
-    before = processes_of(worker.pid)
+    before = complete(worker)
     database = native.broker_url.rsplit("/", 1)[1]
     control, news = f"/{database}.celery.pidbox", f"/{database}.celeryev/worker.heartbeat"
     wait_for(lambda: queue.client.publish(control, b"\xff") > 0, "somebody listens")
