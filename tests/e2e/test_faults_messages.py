@@ -2,6 +2,7 @@
 import base64
 import collections
 import json
+import os
 import pathlib
 import sqlite3
 import subprocess
@@ -213,6 +214,8 @@ def test_F115_a_small_message_never_becomes_a_large_one(native, queue):
         dead += len(letters)
         assert {letter["raw"] for letter in letters} == sent
         assert {letter["reason"] for letter in letters} == {"TOO_LARGE"}
+        if "ERRAND_SANITIZE" in os.environ:
+            return  # it keeps what was freed for a while, and so the peaks are its own
         for pid, peak in peaks.items():
             assert peak_kib(pid) - peak < most_kib, (pid, peak, peak_kib(pid))
 
