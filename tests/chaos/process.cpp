@@ -43,9 +43,10 @@ Process::Process(const Options& options) {
   if (pid_ < 0) throw std::system_error(errno, std::generic_category(), "fork");
   if (pid_ == 0) {
     prctl(PR_SET_PDEATHSIG, SIGKILL);
-    sigset_t none;
-    sigemptyset(&none);
-    sigprocmask(SIG_SETMASK, &none, nullptr);
+    sigset_t held;
+    sigemptyset(&held);
+    if (options.hold_sigterm) sigaddset(&held, SIGTERM);
+    sigprocmask(SIG_SETMASK, &held, nullptr);
     const int file = open(output, O_WRONLY | O_APPEND | O_CREAT, 0600);
     const int nothing = open("/dev/null", O_RDONLY);
     if (dup2(nothing, 0) < 0 || dup2(file, 1) < 0 || dup2(file, 2) < 0) _exit(126);

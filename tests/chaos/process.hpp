@@ -18,6 +18,9 @@ class Process {
     std::vector<std::string> words{};                  ///< program and arguments
     std::map<std::string, std::string> environment{};  ///< beside what we have ourselves
     std::string output{};                              ///< file for stdout and stderr
+    /// SIGTERM waits until the program reads it, as our worker does. Otherwise one that has only just been started, and
+    /// is told to stop, is ended by the signal.
+    bool hold_sigterm = false;
   };
   /// Throws when it cannot be started. It dies with the thread that started it.
   explicit Process(const Options& options);

@@ -99,6 +99,7 @@ class Stage {
                      std::to_string(kLeaseMs)};
     options.environment = {{"ERRAND_FAILPOINT", failpoint}, {"ERRAND_FAILPOINT_LOG", file("fired")}};
     options.output = file(name + ".log");
+    options.hold_sigterm = role == "worker";
     logs_.push_back(name);
     return Process(options);
   }

@@ -158,6 +158,7 @@ Process Stage::start_worker(const std::string& name, bool python) const {
                           {"PYTHONDONTWRITEBYTECODE", "1"}};
     return Process(worker);
   }
+  worker.hold_sigterm = true;
   worker.words = {"/proc/self/exe", "worker",
                   "--broker",       broker_url_,
                   "--results",      options_.results ? broker_url_ : "disabled",
