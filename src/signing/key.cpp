@@ -49,10 +49,30 @@ std::string content(const std::string& path) {
 
 Bio reader(const std::string& text) { return Bio(BIO_new_mem_buf(text.data(), static_cast<int>(text.size()))); }
 
-// Nobody can be asked for a passphrase; that one was wanted is told.
-int no_passphrase(char* /*into*/, int /*size*/, int /*writing*/, void* asked) {
-  *static_cast<bool*>(asked) = true;
-  return -1;
+// The first private key of the file; null: none. OpenSSL's own reader of PEM keys leaves lines of the file in memory
+// that it has freed, and the pool's processes are forked with that; this one wipes what it used.
+KeyHandle read_private(const std::string& text, const std::string& path) {
+  const Bio bio = reader(text);
+  char *name = nullptr, *header = nullptr;
+  unsigned char* data = nullptr;
+  long size = 0;
+  KeyHandle key;
+  while (!key &&
+         PEM_read_bio_ex(bio.get(), &name, &header, &data, &size, PEM_FLAG_SECURE | PEM_FLAG_EAY_COMPATIBLE) == 1) {
+    const std::string_view kind = name;
+    const bool encrypted = kind == "ENCRYPTED PRIVATE KEY" || std::string_view(header).find("ENCRYPTED") != kind.npos;
+    if (kind.ends_with("PRIVATE KEY") && !encrypted) {
+      const unsigned char* at = data;
+      key.reset(d2i_AutoPrivateKey(nullptr, &at, size));
+    }
+    OPENSSL_secure_free(name);
+    OPENSSL_secure_free(header);
+    OPENSSL_secure_clear_free(data, static_cast<std::size_t>(size));
+    if (encrypted)
+      refuse(ErrorKind::invalid, path, "expected a private key without a passphrase, got an encrypted one");
+  }
+  ERR_clear_error();
+  return key;
 }
 
 std::string_view algorithm_of(const std::string& path, const EVP_PKEY* key) {
@@ -105,10 +125,8 @@ void FreeKey::operator()(evp_pkey_st* key) const noexcept { EVP_PKEY_free(key); 
 
 PrivateKey PrivateKey::read(const std::string& path) {
   std::string text = content(path);
-  bool asked = false;
-  KeyHandle key(PEM_read_bio_PrivateKey(reader(text).get(), nullptr, no_passphrase, &asked));
+  KeyHandle key = read_private(text, path);
   OPENSSL_cleanse(text.data(), text.size());
-  if (asked) refuse(ErrorKind::invalid, path, "expected a private key without a passphrase, got an encrypted one");
   if (!key) refuse(ErrorKind::invalid, path, "expected a private key in PEM, got something else");
   if (const std::string loose = core::loose_mode(path); !loose.empty()) refuse(ErrorKind::denied, path, loose);
   const std::string_view algorithm = algorithm_of(path, key.get());

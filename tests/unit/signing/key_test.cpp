@@ -7,8 +7,14 @@
 
 #include <doctest/doctest.h>
 
+#include <fcntl.h>
+#include <unistd.h>
+#include <algorithm>
 #include <filesystem>
+#include <fstream>
 #include <functional>
+#include <string>
+#include <vector>
 
 using namespace errand;
 using signing::PrivateKey;
@@ -77,4 +83,36 @@ TEST_CASE("a key that cannot be used is refused by what is wrong with it") {
   std::filesystem::permissions(keys.pem("good"), std::filesystem::perms::others_read,
                                std::filesystem::perm_options::add);
   CHECK(contains(secret("good"), "expected 0640 or tighter"));
+}
+
+// The pool's processes are forked after the key was tried and before it is used: what is left of it would be theirs.
+TEST_CASE("nothing of a key's file stays in memory when it is forgotten") {
+  const testing::Keys keys;
+  keys.make("good");
+  // Written in another alphabet, so that it is not this test that is found.
+  testing::Keys::openssl("version >/dev/null; sed -n 2p " + keys.pem("good") +
+                         " | cut -c 24-60 | tr A-Za-z N-ZA-Mn-za-m >" + keys.folder.file("turned"));
+  std::string turned;
+  std::ifstream(keys.folder.file("turned")) >> turned;
+  REQUIRE(turned.size() == 37);
+  const auto turn = [](char c) {
+    const auto by = [&](char from) { return static_cast<char>(from + (c - from + 13) % 26); };
+    return c >= 'a' && c <= 'z' ? by('a') : c >= 'A' && c <= 'Z' ? by('A') : c;
+  };
+  std::ifstream maps("/proc/self/maps");
+  std::string line;
+  while (std::getline(maps, line) && line.find("[heap]") == std::string::npos) {
+  }
+  if (!maps) return;  // a sanitizer has memory of its own
+  const std::size_t from = std::stoull(line, nullptr, 16);
+  const std::size_t to = std::stoull(line.substr(line.find('-') + 1), nullptr, 16);
+  std::vector<char> bytes(to - from);
+  const int memory = open("/proc/self/mem", O_RDONLY | O_CLOEXEC);
+  static_cast<void>(PrivateKey::read(keys.pem("good")));  // nothing after this takes memory and writes over it
+  const ssize_t size = pread(memory, bytes.data(), bytes.size(), static_cast<off_t>(from));
+  close(memory);
+  REQUIRE(size == static_cast<ssize_t>(bytes.size()));
+  const auto found = std::search(bytes.begin(), bytes.end(), turned.begin(), turned.end(),
+                                 [&](char here, char wanted) { return here == turn(wanted); });
+  CHECK((found == bytes.end()));
 }
