@@ -40,6 +40,9 @@ struct Envelope {
   Message message;
   int priority = 0;  ///< 0 to 9 as Celery writes it; what is urgent differs by broker (see BrokerTraits)
   std::optional<TimePoint> not_before;  ///< parked at the broker until then; never in a worker's memory
+  /// Set where a message asked for it (its callbacks, the next step of its chain, its retry), and not whoever sends it:
+  /// the key that message was signed with; "": it was not signed, and so this one is not (see SigningOptions).
+  std::optional<std::string> asked_by;
 };
 
 /// Names one delivery of one message to one consumer. Opaque outside the driver that made it.
@@ -63,6 +66,7 @@ struct Delivery {
   /// Names this one sending of it, where a signature proves that (see SigningOptions); "": unknown. Under this id an
   /// end is stored when it is acknowledged, and what comes with the same name afterwards is a copy.
   TaskId sending_id;
+  std::string signed_by;    ///< the key whose signature it has; "": none, or nobody looked
   std::string raw;          ///< the bytes as stored; filled when they are no message
   std::string defect;       ///< not empty: it may not run; why, in one line. Dead-letter it.
   std::string defect_code;  ///< the dead letter's reason; "": UNDECODABLE, the bytes are no message

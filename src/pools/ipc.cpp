@@ -291,6 +291,7 @@ void append_finished(std::string& out, const Outcome& o) {
     w.put(envelope.message);
     w.put(envelope.priority);
     w.put(envelope.not_before);
+    w.put(static_cast<std::uint8_t>(envelope.asked_by.has_value()));  // by whom is not known in here
   }
   w.put(o.children_json);
   w.put(o.chord_json);
@@ -335,6 +336,7 @@ Outcome read_finished(std::string_view payload) {
     envelope.message = r.get<Message>();
     envelope.priority = r.get<int>();
     envelope.not_before = r.maybe<TimePoint>();
+    if (r.get<std::uint8_t>() != 0) envelope.asked_by.emplace();
   }
   o.children_json = r.get<std::string>();
   o.chord_json = r.get<std::string>();

@@ -364,7 +364,10 @@ class Attempt final : public ContextHost {
   }
 
   void adopt(protocol::FollowUps next) {
-    for (Envelope& envelope : next.envelopes) outcome_.follow_ups.push_back(std::move(envelope));
+    for (Envelope& envelope : next.envelopes) {
+      envelope.asked_by.emplace();  // by the message; the supervisor knows who signed it
+      outcome_.follow_ups.push_back(std::move(envelope));
+    }
     for (Value& child : next.children) children_.push_back(std::move(child));
     for (protocol::ChordSize& chord : next.chords) outcome_.chord_sizes.push_back({std::move(chord.group), chord.size});
   }

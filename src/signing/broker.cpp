@@ -30,7 +30,7 @@ std::unique_ptr<Broker> with_signatures(std::unique_ptr<Broker> inner, const Sig
 
 SignedBroker::SignedBroker(std::unique_ptr<Broker> inner, const SigningOptions& options,
                            std::shared_ptr<const Clock> clock)
-    : inner_(std::move(inner)), parts_(new Parts{options, std::nullopt, std::nullopt, std::move(clock)}) {
+    : inner_(std::move(inner)), parts_(std::make_unique<Parts>(options, std::move(clock))) {
   if (!options.key_id.empty()) parts_->signer.emplace(options);
   if (options.verifies()) parts_->verifier.emplace(options);
 }

@@ -39,8 +39,9 @@ void SignedConsumer::look_at(Delivery& delivery) {
   if (verdict.refused.empty()) {
     if (verdict.nonce.empty()) return;
     delivery.sending_id = std::string(kSentPrefix) + verdict.nonce;
-    if (nonces_.take(verdict.nonce, delivery.receipt, parts_.clock->steady())) return;
-    verdict = {reason::replayed, "a copy of a message that was here before", {}};
+    delivery.signed_by = verdict.key_id;
+    if (nonces_.take(verdict.nonce, delivery.receipt, delivery.redelivered, parts_.clock->steady())) return;
+    verdict = {reason::replayed, "a copy of a message that was here before", {}, {}};
   }
   delivery.defect_code = std::string(verdict.refused);
   delivery.defect = verdict.detail + claims(delivery.message);
@@ -68,7 +69,7 @@ bool SignedConsumer::commit(const Commit& commit, ResultBackend* results_in) {
   Commit with = commit;
   std::vector<Envelope> follow_ups;
   if (parts_.signer && !commit.follow_ups.empty()) {
-    follow_ups = parts_.signer->sign(commit.follow_ups, parts_.clock->now());
+    follow_ups = parts_.signer->sign(commit.follow_ups, parts_.clock->now() + inner_->clock_ahead());
     with.follow_ups = follow_ups;
   }
   if (!inner_->commit(with, results_in)) return false;
@@ -88,9 +89,8 @@ std::vector<Receipt> SignedConsumer::take_lost() {
   return std::exchange(lost_, {});
 }
 
-// A command whose sender's clock is ahead by the window is good for the window after that.
 SignedSubscriber::SignedSubscriber(std::unique_ptr<Consumer> inner, Parts& parts)
-    : inner_(std::move(inner)), parts_(parts), nonces_(parts.options.max_remembered, 2 * parts.options.replay_window) {}
+    : inner_(std::move(inner)), parts_(parts) {}
 
 std::span<Delivery> SignedSubscriber::next(std::size_t max, Deadline deadline) {
   deliveries_.clear();
@@ -108,11 +108,11 @@ bool SignedSubscriber::may_pass(const Delivery& delivery) {
     // A command has no receipt; it is over as soon as it is here.
     const Receipt receipt{.id = verdict.nonce};
     const SteadyPoint now = parts_.clock->steady();
-    if (nonces_.take(verdict.nonce, receipt, now)) {
-      nonces_.spend(receipt, now);
+    if (parts_.commands.take(verdict.nonce, receipt, false, now)) {
+      parts_.commands.spend(receipt, now);
       return true;
     }
-    verdict = {reason::replayed, "a copy of a command that was here before", {}};
+    verdict = {reason::replayed, "a copy of a command that was here before", {}, {}};
   }
   log::limited(log::Level::warning, "control.refused", std::string(verdict.refused) + ": " + verdict.detail);
   return false;

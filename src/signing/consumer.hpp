@@ -9,6 +9,7 @@
 
 #include <memory>
 #include <optional>
+#include <utility>
 #include <vector>
 
 namespace errand::signing {
@@ -16,12 +17,18 @@ namespace errand::signing {
 /// Ids under which the end of one sending is stored begin with this (see Delivery::sending_id).
 inline constexpr std::string_view kSentPrefix = "errand-sent-";
 
-/// What both kinds share: the parts of their broker, which outlives them.
+/// What both kinds share: the parts of their broker, which outlives them. Used by the broker's thread.
 struct Parts {
+  Parts(const SigningOptions& all, std::shared_ptr<const Clock> time)
+      : options(all), clock(std::move(time)), commands(all.max_remembered, 2 * all.replay_window) {}
+
   SigningOptions options;
   std::optional<Signer> signer;
   std::optional<Verifier> verifier;  // unset: nothing is looked at
   std::shared_ptr<const Clock> clock;
+  /// Of remote control: whoever listens anew has not forgotten what it obeyed. For two windows: a command whose
+  /// sender's clock is ahead by one is good for another.
+  Nonces commands;
 };
 
 /// Messages of queues. One that is refused comes out as a defect with its reason, so that it ends in the dead letters.
@@ -66,7 +73,6 @@ class SignedSubscriber final : public Consumer {
 
   std::unique_ptr<Consumer> inner_;
   Parts& parts_;
-  Nonces nonces_;
   std::vector<Delivery> deliveries_;
 };
 

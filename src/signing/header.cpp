@@ -17,8 +17,17 @@ namespace {
 constexpr std::string_view kVersion = "1";
 constexpr std::size_t kMostKeyId = 64;
 
+// Written by kombu when it gives a message back, and by RabbitMQ when a message is dead-lettered or delivered again
+// (rabbitmq.com/docs/dlx and docs/quorum-queues). Tasks can see the other headers, whatever they are called.
+constexpr std::array<std::string_view, 12> kWrittenOnTheWay{"redelivered",           "x-death",
+                                                            "x-first-death-queue",   "x-first-death-exchange",
+                                                            "x-first-death-reason",  "x-last-death-queue",
+                                                            "x-last-death-exchange", "x-last-death-reason",
+                                                            "x-delivery-count",      "x-acquired-count",
+                                                            "x-received-from",       kSignatureHeader};
+
 bool is_carried(std::string_view name) {
-  return name != kSignatureHeader && name != "redelivered" && !name.starts_with("x-");
+  return std::find(kWrittenOnTheWay.begin(), kWrittenOnTheWay.end(), name) == kWrittenOnTheWay.end();
 }
 
 // By name: a table of AMQP or a rewritten JSON object may come in another order.
@@ -33,10 +42,9 @@ Object sorted_headers(const Object& headers) {
 }
 
 // An unset property and an empty one are the same on some transports.
-std::string property(const Message& message, std::string_view name) {
+Value property(const Message& message, std::string_view name) {
   const Value* value = message.properties.find(name);
-  const std::string* text = value == nullptr ? nullptr : value->if_text();
-  return text == nullptr ? std::string() : *text;
+  return value == nullptr || value->is_null() ? Value("") : *value;
 }
 
 std::string issued_text(TimePoint issued) { return std::to_string(issued.time_since_epoch().count()); }

@@ -4,8 +4,8 @@
 //   errand-sig: "1;web-2026;ed25519;1795881600123456;<nonce>;<signature>"
 //
 // Everything a worker goes by is covered: the route, content type and encoding, correlation id and reply queue, every
-// header, and the body by its hash. Left out is what brokers and workers write on the way: `redelivered`, names that
-// begin with `x-` (RabbitMQ's), and the signature itself.
+// header, and the body by its hash. Left out is what brokers write on the way (`redelivered`, RabbitMQ's `x-death` and
+// its like), and the signature itself.
 
 #include <errand/message.hpp>
 

@@ -9,14 +9,15 @@ void Nonces::forget(SteadyPoint now) {
   }
 }
 
-bool Nonces::take(const std::string& nonce, const Receipt& receipt, SteadyPoint now) {
+bool Nonces::take(const std::string& nonce, const Receipt& receipt, bool redelivered, SteadyPoint now) {
   forget(now);
   const auto [place, fresh] = known_.try_emplace(nonce, Entry{receipt, false});
   Entry& entry = place->second;
   if (!fresh) {
-    // The same delivery under a later token: its lease had run out, and it is still one message.
-    const bool again = !entry.spent && entry.receipt.id == receipt.id && entry.receipt.queue == receipt.queue;
-    if (!again) return false;
+    // The same delivery under a later token, or the same message under another name: its lease had run out.
+    const bool same = entry.receipt.id == receipt.id && entry.receipt.queue == receipt.queue;
+    if (entry.spent || !(same || redelivered)) return false;
+    held_.erase(key_of(entry.receipt));
     entry = Entry{receipt, false};
   }
   held_[key_of(receipt)] = nonce;

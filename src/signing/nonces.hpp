@@ -19,8 +19,9 @@ class Nonces {
   Nonces(std::size_t most, Milliseconds window) : most_(most), window_(window) {}
 
   /// Whether this delivery may be the message it claims to be. False: a message with this nonce has ended here, or is
-  /// held under another delivery.
-  bool take(const std::string& nonce, const Receipt& receipt, SteadyPoint now);
+  /// held under another delivery, and the broker does not call this one its second: a process that stood still may get
+  /// its own message again before it learns that it had lost it.
+  bool take(const std::string& nonce, const Receipt& receipt, bool redelivered, SteadyPoint now);
 
   /// The message was acknowledged, with the receipt it was taken by.
   void spend(const Receipt& receipt, SteadyPoint now);

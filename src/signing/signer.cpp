@@ -3,12 +3,14 @@
 #include "core/base64.hpp"
 #include "protocol/decode_failure.hpp"
 #include "signing/header.hpp"
+#include "signing/rules.hpp"
 
 #include <errand/error.hpp>
 
 namespace errand::signing {
 
-Signer::Signer(const SigningOptions& options) : key_id_(options.key_id), key_file_(options.key_file) {
+Signer::Signer(const SigningOptions& options)
+    : key_id_(options.key_id), key_file_(options.key_file), allowed_(options.allowed) {
   if (!is_key_id(key_id_)) {
     throw Error(
         {.kind = ErrorKind::invalid,
@@ -24,9 +26,22 @@ const PrivateKey& Signer::key() {
   return *key_;
 }
 
+bool Signer::may_sign(const Envelope& envelope) const {
+  if (!envelope.asked_by) return true;
+  if (envelope.asked_by->empty()) return false;
+  const Value* task = envelope.message.headers.find("task");
+  const std::string* name = task == nullptr ? nullptr : task->if_text();
+  const TaskSigners* rule = name == nullptr ? nullptr : rule_for(allowed_, *name);
+  return rule == nullptr || names_key(*rule, *envelope.asked_by);
+}
+
 std::vector<Envelope> Signer::sign(std::span<const Envelope> envelopes, TimePoint now) {
   std::vector<Envelope> out(envelopes.begin(), envelopes.end());
   for (Envelope& envelope : out) {
+    if (!may_sign(envelope)) {
+      envelope.message.headers.erase(kSignatureHeader);
+      continue;
+    }
     SignatureHeader header{.key_id = key_id_,
                            .algorithm = std::string(key().algorithm()),
                            .issued = now,

@@ -19,12 +19,15 @@ class Signer {
   /// Reads the key once and forgets it, so that a wrong one is found now. Throws Error as PrivateKey::read.
   explicit Signer(const SigningOptions& options);
 
-  /// Signed copies, in order; what a signature of somebody else covered is replaced.
+  /// Copies in order, signed anew. What an unsigned message asked for stays unsigned, and so does a task that the key
+  /// of the message that asked for it may not send: a worker's own key must not lend them a right (Envelope::asked_by).
   std::vector<Envelope> sign(std::span<const Envelope> envelopes, TimePoint now);
 
  private:
   const PrivateKey& key();
+  bool may_sign(const Envelope& envelope) const;
   std::string key_id_, key_file_;
+  std::vector<TaskSigners> allowed_;
   std::optional<PrivateKey> key_;
 };
 

@@ -4,10 +4,10 @@
 #include "core/text.hpp"
 #include "protocol/decode_failure.hpp"
 #include "protocol/task_message.hpp"
+#include "signing/rules.hpp"
 
 #include <errand/error.hpp>
 
-#include <fnmatch.h>
 #include <algorithm>
 
 namespace errand::signing {
@@ -64,17 +64,10 @@ SignaturePolicy Verifier::policy(std::string_view queue) const {
   return own == options_.queues.end() ? options_.policy : own->second;
 }
 
-const TaskSigners* Verifier::signers_of(std::string_view task) const {
-  const auto rule = std::find_if(options_.allowed.begin(), options_.allowed.end(), [&](const TaskSigners& one) {
-    return fnmatch(one.pattern.c_str(), std::string(task).c_str(), 0) == 0;
-  });
-  return rule == options_.allowed.end() ? nullptr : &*rule;
-}
-
 Verdict Verifier::judge(const Message& message, const Route& route, std::string_view queue, TimePoint now) const {
   const SignaturePolicy policy = this->policy(queue);
   if (policy == SignaturePolicy::off) return {};
-  const TaskSigners* signers = options_.allowed.empty() ? nullptr : signers_of(task_of(message));
+  const TaskSigners* signers = options_.allowed.empty() ? nullptr : rule_for(options_.allowed, task_of(message));
   Verdict verdict = judge_by(policy, options_.max_age, signers, message, route, now);
   if (!verdict.refused.empty() || verdict.nonce.empty()) return verdict;
   if (!route.exchange.empty()) {
@@ -90,7 +83,7 @@ Verdict Verifier::judge(const Message& message, const Route& route, std::string_
 
 Verdict Verifier::judge_command(const Message& message, const Route& route, TimePoint now) const {
   if (strictest_ == SignaturePolicy::off) return {};
-  return judge_by(strictest_, options_.replay_window, signers_of(""), message, route, now);
+  return judge_by(strictest_, options_.replay_window, rule_for(options_.allowed, ""), message, route, now);
 }
 
 Verdict Verifier::judge_by(SignaturePolicy policy, Milliseconds max_age, const TaskSigners* signers,
@@ -119,8 +112,7 @@ Verdict Verifier::judge_by(SignaturePolicy policy, Milliseconds max_age, const T
     return refuse(reason::invalid,
                   "it is not what was signed with the key '" + header->key_id + "', or not by that key");
   }
-  if (signers != nullptr &&
-      std::find(signers->key_ids.begin(), signers->key_ids.end(), header->key_id) == signers->key_ids.end()) {
+  if (signers != nullptr && !names_key(*signers, header->key_id)) {
     return refuse(reason::not_allowed,
                   "the key '" + header->key_id + "' may not send this task; the rule is '" + signers->pattern + "'");
   }
@@ -132,7 +124,7 @@ Verdict Verifier::judge_by(SignaturePolicy policy, Milliseconds max_age, const T
   if (max_age > Milliseconds{0} && since < now - max_age) {
     return refuse(reason::expired, "due " + seconds(now - since) + " ago, limit " + core::format_duration(max_age));
   }
-  return {.refused = {}, .detail = {}, .nonce = header->key_id + ";" + header->nonce};
+  return {.refused = {}, .detail = {}, .nonce = header->key_id + ";" + header->nonce, .key_id = header->key_id};
 }
 
 }  // namespace errand::signing

@@ -30,6 +30,7 @@ struct Verdict {
   std::string_view refused;  ///< one of the reasons; "": let it pass
   std::string detail;        ///< for people, one line
   std::string nonce;         ///< of a message that passed with a signature: names this sending, in this queue
+  std::string key_id;        ///< the same: whose it is
 };
 
 class Verifier {
@@ -47,7 +48,6 @@ class Verifier {
  private:
   Verdict judge_by(SignaturePolicy policy, Milliseconds max_age, const TaskSigners* signers, const Message& message,
                    const Route& route, TimePoint now) const;
-  const TaskSigners* signers_of(std::string_view task) const;
 
   SigningOptions options_;
   SignaturePolicy strictest_ = SignaturePolicy::off;

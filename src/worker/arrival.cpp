@@ -32,6 +32,7 @@ Arrival to_arrival(Delivery&& delivery) {
   arrival.deliveries = delivery.deliveries;
   arrival.life_token = delivery.life_token;
   arrival.sending_id = std::move(delivery.sending_id);
+  arrival.signed_by = std::move(delivery.signed_by);
   if (!delivery.defect.empty()) {
     // No id and no name are taken from a message that is not believed: a forged one must not end somebody's task.
     arrival.defect_code =

@@ -18,7 +18,8 @@ std::optional<ChordReport> chord_report_again(const Arrival& stored) {
     if (chord.is_null()) return std::nullopt;
     return ChordReport{stored.group_id,
                        {stored.id, stored.stored_state, stored.stored_result_json, stored.group_index},
-                       to_json(chord)};
+                       to_json(chord),
+                       stored.signed_by};
   } catch (const protocol::DecodeFailure&) {
     return std::nullopt;
   }
@@ -71,6 +72,7 @@ void Committer::report_chord(const ChordReport& report, const Message& member) {
     sends = std::move(failure.errbacks);
   }
   for (const protocol::ChordSize& chord : sends.chords) results_->set_chord_size(chord.group, chord.size);
+  for (Envelope& envelope : sends.envelopes) envelope.asked_by = report.signed_by;
   if (!sends.envelopes.empty()) broker_.publish(sends.envelopes);
   ERRAND_FAILPOINT("chord.after_publish");
 }

@@ -176,11 +176,11 @@ Controller::~Controller() {
 
 void Controller::listen() {
   core::Backoff backoff(core::kReconnect);
+  std::unique_ptr<Broker> broker;  // one for ever: it remembers which signed commands were obeyed
   while (!stop_) {
-    std::unique_ptr<Broker> broker;
     std::unique_ptr<Consumer> consumer;
     try {
-      broker = open_broker(broker_url_, transport_);
+      if (!broker) broker = open_broker(broker_url_, transport_);
       if (!broker->traits().fanout) return;
       consumer = broker->subscribe(Route{"celery.pidbox", ""});
       {

@@ -15,6 +15,7 @@ struct ChordReport {
   std::string group;
   ChordPart part;
   std::string chord_json;  ///< embed.chord, raw: the body
+  std::string signed_by;   ///< the key that the member's message was signed with; "": none
 };
 
 /// What a member whose result is stored already has to tell its chord, in case its worker died before it did; nullopt

@@ -48,6 +48,7 @@ struct Arrival {
   std::uint64_t stored_token = 0;
   std::uint64_t life_token = 0;  ///< see Delivery
   TaskId sending_id;             ///< see Delivery
+  std::string signed_by;         ///< see Delivery
   bool sending_ended = false;    ///< looked up: a message of this one sending was acknowledged before
 };
 

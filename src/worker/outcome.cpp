@@ -30,6 +30,13 @@ std::uint64_t result_token(const Arrival& arrival) {
   return (attempt << kDeliveryBits) | (arrival.receipt.token & kDeliveryMask);
 }
 
+// What a message asked for, and not its task, is worth as much as the message's own signature.
+void say_who_asked(const Arrival& arrival, std::vector<Envelope>& follow_ups) {
+  for (Envelope& envelope : follow_ups) {
+    if (envelope.asked_by) *envelope.asked_by = arrival.signed_by;
+  }
+}
+
 // What became of the earlier attempts, and of this one; the newest of them.
 Array crash_reasons(const Message& message, const std::string& last) {
   constexpr std::size_t kMost = 5, kMostBytes = 480;
@@ -164,13 +171,15 @@ void Engine::finish(std::uint64_t run, Held& held, Outcome& outcome, Now now, st
   CommitEntry entry{.settlement = Settlement{.receipt = held.arrival.receipt}};
   const auto fill = [&](std::string_view state, bool error) {
     entry.follow_ups = std::move(outcome.follow_ups);
+    say_who_asked(held.arrival, entry.follow_ups);
     entry.chord_sizes = std::move(outcome.chord_sizes);
     if (!outcome.chord_json.empty() && !held.arrival.group_id.empty()) {
       entry.message = held.arrival.message;
       entry.chord_reports.push_back(
           {held.arrival.group_id,
            {held.arrival.id, std::string(state), outcome.result_json, held.arrival.group_index},
-           outcome.chord_json});
+           outcome.chord_json,
+           held.arrival.signed_by});
     }
     if (error) never_run(held, outcome, entry, now);
     if (!stores(held, error)) return;
@@ -265,8 +274,10 @@ void Engine::never_run(const Held& held, const Outcome& outcome, CommitEntry& en
     }
     if (!step.group.empty() && !step.chord_json.empty()) {
       entry.message = held.arrival.message;
-      entry.chord_reports.push_back(
-          {step.group, {step.id, std::string(state::failure), outcome.result_json, step.index}, step.chord_json});
+      entry.chord_reports.push_back({step.group,
+                                     {step.id, std::string(state::failure), outcome.result_json, step.index},
+                                     step.chord_json,
+                                     held.arrival.signed_by});
     }
   }
 }
@@ -298,7 +309,9 @@ void Engine::retry(std::uint64_t run, Held& held, Outcome& outcome, Now now, std
   again.route = protocol::retry_route(held.arrival.route, outcome.retry_queue);
   again.priority = held.arrival.priority;
   if (due > now.wall) again.not_before = due;
+  again.asked_by.emplace();
   entry.follow_ups.push_back(std::move(again));
+  say_who_asked(held.arrival, entry.follow_ups);
   if (stores(held, false)) {
     entry.result = record(held, state::retry, now);
     entry.result->result_json = std::move(outcome.result_json);
@@ -340,6 +353,7 @@ void Engine::crashed(std::uint64_t run, Held& held, Outcome& outcome, Now now, s
   again.route = held.arrival.route;
   again.priority = held.arrival.priority;
   again.not_before = now.wall + kCrashDelay;
+  again.asked_by = held.arrival.signed_by;
   entry.follow_ups.push_back(std::move(again));
   commit(run, held, std::move(entry), now, out);
 }

@@ -143,6 +143,25 @@ def test_F124_only_the_keys_that_may_send_a_task_can(site):
     assert site.send("cpp.echo", ["x"], None, "--config", "nobody.toml")["result"] == "x"
 
 
+def test_F124_a_callback_that_an_unsigned_message_names_gets_no_signature_from_the_worker(site):
+    (site.folder / "errand.toml").write_text(configuration(site.folder, "web", "require", 'queues = { native = "accept" }'))
+    worker = site.worker("-Q", "native,safe")
+
+    def with_link(marker):
+        call = {"task": "cpp.echo", "args": [marker], "kwargs": {}, "options": {"queue": "safe", "task_id": marker},
+                "subtask_type": None, "immutable": True}
+        return json.dumps([[1, 2], {}, {"callbacks": [call], "errbacks": None, "chain": None, "chord": None}]).encode()
+
+    outer = envelope(body=with_link("stolen"))
+    site.queue.put(outer)
+    assert ended(site, outer["headers"]["id"])["result"] == 3
+    letters = wait_for(lambda: json.loads(site.run("dead", "list", "safe", "-b", site.broker_url, "--json").stdout), "it is dead")
+    assert [letter["reason"] for letter in letters] == ["SIGNATURE_MISSING"]
+    assert not starts(worker, "stolen")
+    linked = site.send("cpp.add", [1, 2], None, "--queue", "safe", "--id", "honest")
+    assert linked["result"] == 3
+
+
 def test_F126_commands_without_a_signature_are_not_obeyed(site):
     if not site.queue.is_redis:
         pytest.skip("this broker has no broadcasts")

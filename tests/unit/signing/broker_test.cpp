@@ -358,6 +358,26 @@ TEST_CASE("what a worker sends in turn is signed by it, a retry with the old sig
   CHECK(rig.judge(worker) == "ok");
 }
 
+// A worker signs with its own key. Whatever a message names as its callback would have that key's rights.
+TEST_CASE("F124_what a message asked for is signed only if its own signature would have been enough") {
+  Rig rig;
+  rig.options.allowed = {{.pattern = "pay", .key_ids = {"ops", "web"}}, {.pattern = "fire", .key_ids = {"ops"}}};
+  const auto passes = [&](const char* task, std::optional<std::string> asked_by) {
+    Envelope one = Rig::envelope();
+    one.message.headers.set("task", task);
+    one.asked_by = std::move(asked_by);
+    rig.signing_broker(rig.as("ops"))->publish({&one, 1});
+    return rig.judge();
+  };
+  CHECK(passes("fire", std::nullopt) == "ok");  // the worker's own wish
+  CHECK(passes("fire", "ops") == "ok");
+  CHECK(passes("fire", "web") == "SIGNATURE_MISSING");
+  CHECK(passes("fire", "") == "SIGNATURE_MISSING");
+  CHECK(passes("pay", "web") == "ok");
+  CHECK(passes("look", "web") == "ok");
+  CHECK(passes("look", "") == "SIGNATURE_MISSING");
+}
+
 TEST_CASE("a worker whose queue asks for signatures needs a key, and one that names a key must have it") {
   Rig rig;
   rig.options.key_id.clear();

@@ -71,6 +71,31 @@ TEST_CASE("F124_a copy of a message that has ended elsewhere is dead, and the br
   CHECK(bench.deliver(copy) == "commit ack");
 }
 
+TEST_CASE(
+    "F124_what a message asked for is sent in the name of whoever signed it, what its task wishes in the worker's "
+    "own") {
+  for (const std::string signer : {"web", ""}) {
+    EngineBench bench;
+    Arrival arrival = bench.message("t1");
+    arrival.signed_by = signer;
+    Outcome outcome;
+    outcome.run = bench.running(arrival);
+    outcome.kind = Outcome::Kind::success;
+    outcome.follow_ups.resize(2);
+    outcome.follow_ups[1].asked_by.emplace();
+    bench.finish(std::move(outcome));
+    CHECK_FALSE(bench.entry().follow_ups[0].asked_by.has_value());
+    CHECK(bench.entry().follow_ups[1].asked_by == signer);
+    for (const Outcome::Kind kind : {Outcome::Kind::retry, Outcome::Kind::lost}) {
+      EngineBench again;
+      Arrival same = again.message("t1");
+      same.signed_by = signer;
+      again.finish(again.running(same), kind);
+      CHECK(again.entry().follow_ups.at(0).asked_by == signer);
+    }
+  }
+}
+
 // What was signed was another message, and a worker that signs nothing must not send a signature that is wrong.
 TEST_CASE("retries and the copies that follow a crash do not carry the signature of the message before") {
   for (const Outcome::Kind kind : {Outcome::Kind::retry, Outcome::Kind::lost}) {
