@@ -152,7 +152,7 @@ def test_F124_a_callback_that_an_unsigned_message_names_gets_no_signature_from_t
                 "subtask_type": None, "immutable": True}
         return json.dumps([[1, 2], {}, {"callbacks": [call], "errbacks": None, "chain": None, "chord": None}]).encode()
 
-    outer = envelope(body=with_link("stolen"))
+    outer = envelope(body=with_link("stolen"), task="cpp.add")
     site.queue.put(outer)
     assert ended(site, outer["headers"]["id"])["result"] == 3
     letters = wait_for(lambda: json.loads(site.run("dead", "list", "safe", "-b", site.broker_url, "--json").stdout), "it is dead")
