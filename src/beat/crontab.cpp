@@ -1,5 +1,5 @@
 #include "beat/crontab_field.hpp"
-#include "core/text.hpp"
+#include "beat/shown.hpp"
 
 #include <errand/error.hpp>
 #include <errand/schedule.hpp>
@@ -36,10 +36,6 @@ std::vector<int> numbers(std::uint64_t set) {
   return out;
 }
 
-std::string shown(std::string_view text) {
-  return core::shorten(core::escape_controls(text.substr(0, 2 * kLongestShown)), kLongestShown);
-}
-
 // 29 February counts: every weekday falls on it within 40 years.
 bool some_month_has_day(std::uint64_t months, std::uint64_t days_of_month) {
   constexpr std::array<int, 12> kLongest{31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
@@ -62,7 +58,7 @@ Crontab::Crontab(CrontabFields fields)
   if (some_month_has_day(sets_.months, sets_.days)) return;
   throw Error({.kind = ErrorKind::invalid,
                .operation = "crontab",
-               .subject = shown(text()),
+               .subject = beat::shown(text(), kLongestShown),
                .detail = "expected a day that some year has, got day_of_month " +
                          std::to_string(numbers(sets_.days)[0]) +
                          " in months that are shorter; it would never be due"});
@@ -72,7 +68,7 @@ Crontab Crontab::parse(std::string_view whole) {
   const auto refuse = [&](const std::string& got) {
     throw Error({.kind = ErrorKind::invalid,
                  .operation = "crontab",
-                 .subject = shown(whole),
+                 .subject = beat::shown(whole, kLongestShown),
                  .detail = "expected five fields, 'minute hour day_of_month month_of_year day_of_week', got " + got +
                            "; write 0 7 * * mon-fri for 07:00 from Monday to Friday"});
   };

@@ -1,5 +1,6 @@
 #include "beat/crontab_field.hpp"
 
+#include "beat/shown.hpp"
 #include "core/ascii.hpp"
 #include "core/text.hpp"
 
@@ -20,10 +21,7 @@ constexpr std::size_t kLongestShown = 40;
 constexpr std::uint64_t kLargestNumber = 1'000'000;  // of what is read at all; a step that large takes the first number
 constexpr std::string_view kNoHint;
 
-std::string quoted(std::string_view text) {
-  // Cut before as well: what is refused for its length is not copied.
-  return "'" + core::shorten(core::escape_controls(text.substr(0, 2 * kLongestShown)), kLongestShown) + "'";
-}
+std::string quoted(std::string_view text) { return "'" + shown(text, kLongestShown) + "'"; }
 
 bool is_letter(char c) { return core::ascii_lower(c) >= 'a' && core::ascii_lower(c) <= 'z'; }
 bool is_digit(char c) { return c >= '0' && c <= '9'; }

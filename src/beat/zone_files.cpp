@@ -1,5 +1,6 @@
 #include "beat/zone_files.hpp"
 
+#include "beat/shown.hpp"
 #include "beat/tzif.hpp"
 #include "core/ascii.hpp"
 #include "core/fd.hpp"
@@ -26,14 +27,10 @@ constexpr std::size_t kLongestShown = 60;
 constexpr std::size_t kMostEntries = 20'000;
 constexpr int kDeepest = 3;  // America/Argentina/Ushuaia is two below
 
-std::string shown(std::string_view name) {
-  return core::shorten(core::escape_controls(name.substr(0, 2 * kLongestShown)), kLongestShown);
-}
-
 [[noreturn]] void refuse(ErrorKind kind, std::string_view name, std::string detail, std::string code = {}) {
   throw Error({.kind = kind,
                .operation = "time_zone",
-               .subject = shown(name),
+               .subject = shown(name, kLongestShown),
                .detail = std::move(detail),
                .code = std::move(code)});
 }
@@ -105,7 +102,7 @@ std::string meant(std::string_view name, const std::vector<std::string>& known) 
   }
   const std::string near = meant(name, known);
   refuse(ErrorKind::invalid, name,
-         "expected a name of the time zone database such as Europe/London, got '" + shown(name) + "'; " +
+         "expected a name of the time zone database such as Europe/London, got '" + shown(name, kLongestShown) + "'; " +
              (near.empty() ? "see " + directory + "; old names such as US/Eastern are in Debian's package tzdata-legacy"
                            : "did you mean " + near + "?"));
 }
