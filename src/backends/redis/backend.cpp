@@ -163,8 +163,9 @@ std::optional<TaskResult> RedisBackend::wait(TaskIdView id, Deadline deadline) {
       if (ready(found) || look_at > std::chrono::steady_clock::now()) continue;
     } catch (const Error& broken) {
       if (!broken.retryable()) throw;
-      found = subscribe(id, channel);
-      if (ready(found)) continue;
+      found = subscribe(id, channel);  // which has looked
+      look_at = std::chrono::steady_clock::now() + kLookEvery;
+      continue;
     }
     found = get(id);
     look_at = std::chrono::steady_clock::now() + kLookEvery;
