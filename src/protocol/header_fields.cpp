@@ -128,4 +128,10 @@ void HeaderFields::limits(std::string_view name, std::optional<Milliseconds>& ha
   soft = seconds(name, (*pair)[1]);
 }
 
+std::string text_or_empty(const Object& fields, std::string_view name) {
+  const Value* value = fields.find(name);
+  const std::string* text = value == nullptr ? nullptr : value->if_text();
+  return text == nullptr ? std::string() : *text;
+}
+
 }  // namespace errand::protocol

@@ -11,6 +11,10 @@
 
 namespace errand::protocol {
 
+/// The header or property as text; "": there is none, or it is of another type. For what is shown or compared, where a
+/// wrong type is nobody's mistake to report.
+std::string text_or_empty(const Object& fields, std::string_view name);
+
 /// Longest time limit that is taken as it is; a longer one is cut to this (it is a hundred years).
 inline constexpr Milliseconds kLongestLimit{std::int64_t{100} * 365 * 86'400 * 1000};
 

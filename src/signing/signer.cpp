@@ -2,6 +2,7 @@
 
 #include "core/base64.hpp"
 #include "protocol/decode_failure.hpp"
+#include "protocol/header_fields.hpp"
 #include "signing/header.hpp"
 #include "signing/rules.hpp"
 
@@ -29,9 +30,7 @@ const PrivateKey& Signer::key() {
 bool Signer::may_sign(const Envelope& envelope) const {
   if (!envelope.asked_by) return true;
   if (envelope.asked_by->empty()) return false;
-  const Value* task = envelope.message.headers.find("task");
-  const std::string* name = task == nullptr ? nullptr : task->if_text();
-  const TaskSigners* rule = name == nullptr ? nullptr : rule_for(allowed_, *name);
+  const TaskSigners* rule = rule_for(allowed_, protocol::text_or_empty(envelope.message.headers, "task"));
   return rule == nullptr || names_key(*rule, *envelope.asked_by);
 }
 

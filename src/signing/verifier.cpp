@@ -3,6 +3,7 @@
 #include "core/iso8601.hpp"
 #include "core/text.hpp"
 #include "protocol/decode_failure.hpp"
+#include "protocol/header_fields.hpp"
 #include "protocol/task_message.hpp"
 #include "signing/rules.hpp"
 
@@ -21,15 +22,9 @@ namespace {
 
 Verdict refuse(std::string_view reason, std::string detail) { return {reason, std::move(detail), {}}; }
 
-std::string text_header(const Message& message, std::string_view name) {
-  const Value* value = message.headers.find(name);
-  const std::string* text = value == nullptr ? nullptr : value->if_text();
-  return text == nullptr ? std::string() : *text;
-}
-
 // As the worker will read it: protocol 1 names the task in the body.
 std::string task_of(const Message& message) {
-  if (message.headers.contains("task")) return text_header(message, "task");
+  if (message.headers.contains("task")) return protocol::text_or_empty(message.headers, "task");
   try {
     return protocol::decode_task(message).task;
   } catch (const protocol::DecodeFailure&) {
@@ -120,7 +115,8 @@ Verdict Verifier::judge_by(SignaturePolicy policy, Milliseconds max_age, const T
     return refuse(reason::early, "signed " + seconds(header->issued - now) + " in the future; compare the clocks");
   }
   TimePoint since = header->issued;
-  if (const auto eta = core::parse_iso8601(text_header(message, "eta"))) since = std::max(since, *eta);
+  if (const auto eta = core::parse_iso8601(protocol::text_or_empty(message.headers, "eta")))
+    since = std::max(since, *eta);
   if (max_age > Milliseconds{0} && since < now - max_age) {
     return refuse(reason::expired, "due " + seconds(now - since) + " ago, limit " + core::format_duration(max_age));
   }

@@ -1,6 +1,7 @@
 // From a delivery to the engine's input: the only place of the worker that decodes messages.
 #include "protocol/content.hpp"
 #include "protocol/decode_failure.hpp"
+#include "protocol/header_fields.hpp"
 #include "protocol/task_message.hpp"
 #include "worker/loop.hpp"
 
@@ -17,11 +18,6 @@ std::uint32_t crashes_of(const Object& headers) {
   return static_cast<std::uint32_t>(*count);
 }
 
-std::string text_of(const Object& headers, std::string_view key) {
-  const Value* value = headers.find(key);
-  const std::string* text = value == nullptr ? nullptr : value->if_text();
-  return text == nullptr ? std::string() : *text;
-}
 }  // namespace
 
 Arrival to_arrival(Delivery&& delivery) {
@@ -61,8 +57,8 @@ Arrival to_arrival(Delivery&& delivery) {
     arrival.defect_code = failure.reason();
     arrival.defect_detail = failure.line();
     // A sender that waits for a result learns of the failure when at least the id could be read.
-    arrival.id = text_of(delivery.message.headers, "id");
-    arrival.task = text_of(delivery.message.headers, "task");
+    arrival.id = protocol::text_or_empty(delivery.message.headers, "id");
+    arrival.task = protocol::text_or_empty(delivery.message.headers, "task");
   }
   arrival.message = std::make_shared<const Message>(std::move(delivery.message));
   return arrival;
